@@ -1,0 +1,2 @@
+//! zone-ingress
+fn main() {}
