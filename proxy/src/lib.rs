@@ -1,1 +1,16 @@
-//! placeholder
+//! The engine that zone ingress, zone egress and mesh gateway share: listeners, upstreams, relay, reports, metrics,
+//! admin, lifecycle. Everything hangs off one [`engine::Engine`] value; two in one process do not touch each other.
+
+pub mod admin;
+pub mod connection;
+pub mod engine;
+pub mod error;
+pub mod lifecycle;
+pub mod listener;
+pub mod metrics;
+pub mod relay;
+pub mod report;
+pub mod runtime;
+pub mod system;
+pub mod tcp_proxy;
+pub mod upstream;

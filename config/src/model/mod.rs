@@ -1,0 +1,15 @@
+//! What a configuration means: one file per idea, the type first, `mod proto { TryFrom }` below it.
+//!
+//! Every type here is immutable and cheap to share; absent optional parts are boxed, because ten thousand clusters
+//! and filter chains must fit into a few MiB.
+
+pub mod access_log;
+pub mod address;
+pub mod chain;
+pub mod cluster;
+pub mod endpoint;
+pub mod http;
+pub mod listener;
+pub mod metadata;
+pub mod tcp_proxy;
+pub mod tls;

@@ -1,0 +1,134 @@
+//! The configuration at one moment: immutable, joined and warmed.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use rpds::HashTrieMapSync;
+
+use crate::model::cluster::Cluster;
+use crate::model::endpoint::Assignment;
+use crate::model::listener::Listener;
+use crate::reject::{Ignored, Rejection, Unsupported};
+
+/// Everything in force. Persistent maps: a new snapshot costs what changed, not what there is.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Counts applied changes.
+    pub generation: u64,
+    /// By resource name.
+    pub listeners: HashTrieMapSync<Arc<str>, Arc<ListenerEntry>>,
+    /// By resource name; only clusters whose endpoints are known or need none.
+    pub clusters: HashTrieMapSync<Arc<str>, Arc<ClusterEntry>>,
+    /// Clusters that wait for their first assignment.
+    pub warming: HashTrieMapSync<Arc<str>, Arc<ClusterEntry>>,
+    /// The newest rejection of each resource that has one not yet made good, by (kind, name).
+    pub rejected: HashTrieMapSync<(Kind, Arc<str>), Arc<Rejected>>,
+    /// Raw assignments by name, for `/config_dump?include_eds`.
+    pub endpoints: HashTrieMapSync<Arc<str>, Arc<Source>>,
+    /// Raw secrets and routes and runtime layers by (kind, name), for `/config_dump`.
+    pub other: HashTrieMapSync<(Kind, Arc<str>), Arc<Source>>,
+}
+
+/// A listener and where it came from.
+#[derive(Debug)]
+pub struct ListenerEntry {
+    /// Parsed.
+    pub listener: Arc<Listener>,
+    /// Raw.
+    pub source: Arc<Source>,
+    /// Fields set and not honoured.
+    pub ignored: Box<[Ignored]>,
+    /// Chains that refuse their connections: (chain name, why).
+    pub unsupported: Box<[(Arc<str>, Unsupported)]>,
+}
+
+/// A cluster, its endpoints, and where they came from.
+#[derive(Debug)]
+pub struct ClusterEntry {
+    /// Parsed.
+    pub cluster: Arc<Cluster>,
+    /// Endpoints; names are still to be resolved for DNS clusters.
+    pub assignment: Arc<Assignment>,
+    /// Raw.
+    pub source: Arc<Source>,
+    /// Fields set and not honoured.
+    pub ignored: Box<[Ignored]>,
+}
+
+/// A raw resource.
+#[derive(Debug)]
+pub struct Source {
+    /// Encoded message, without its `Any` wrapper.
+    pub body: Bytes,
+    /// The control plane's version; empty for static resources.
+    pub version: Arc<str>,
+    /// When it was applied.
+    pub updated: SystemTime,
+    /// From the bootstrap file.
+    pub fixed: bool,
+}
+
+/// A resource that was refused.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Why.
+    pub rejection: Rejection,
+    /// Its version.
+    pub version: Arc<str>,
+    /// When.
+    pub at: SystemTime,
+    /// What was refused.
+    pub body: Bytes,
+}
+
+/// The resource types of xDS that we subscribe to, in the order they must be applied (ADS ordering).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// CDS.
+    Cluster,
+    /// EDS.
+    Endpoints,
+    /// LDS.
+    Listener,
+    /// RDS.
+    Route,
+    /// SDS.
+    Secret,
+    /// RTDS.
+    Runtime,
+}
+
+impl Kind {
+    /// All, in order.
+    pub const ALL: [Self; 6] =
+        [Self::Cluster, Self::Endpoints, Self::Listener, Self::Route, Self::Secret, Self::Runtime];
+
+    /// Its `type.googleapis.com/…`.
+    pub const fn type_url(self) -> &'static str {
+        match self {
+            Self::Cluster => "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+            Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            Self::Listener => "type.googleapis.com/envoy.config.listener.v3.Listener",
+            Self::Route => "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+            Self::Secret => "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+            Self::Runtime => "type.googleapis.com/envoy.service.runtime.v3.Runtime",
+        }
+    }
+}
+
+/// What changed between two snapshots, by name; an engine applies this and no more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Listeners added, replaced or removed.
+    pub listeners: Vec<Arc<str>>,
+    /// Clusters (or their endpoints) added, replaced or removed.
+    pub clusters: Vec<Arc<str>>,
+}
+
+impl Changes {
+    /// Nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.listeners.is_empty() && self.clusters.is_empty()
+    }
+}

@@ -1,0 +1,201 @@
+//! Why a connection ended: a closed set that maps exhaustively to a reason, a detail and an Envoy response flag.
+
+use std::fmt;
+
+use sni::client_hello::Refusal;
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// Both ends finished, or one finished and the other followed.
+    Done,
+    /// The client reset the connection.
+    DownstreamReset,
+    /// The endpoint reset the connection.
+    UpstreamReset,
+    /// No byte in either direction for `tcp_proxy.idle_timeout`.
+    IdleTimeout,
+    /// `max_downstream_connection_duration` is over.
+    MaxDuration,
+    /// The bytes of `direct_response` are written.
+    DirectResponse,
+    /// No filter chain matches.
+    NoFilterChain,
+    /// The listener filters did not finish in time.
+    HelloTimeout,
+    /// The client closed before its ClientHello was complete.
+    HelloEof,
+    /// The first bytes are not an acceptable ClientHello.
+    HelloRefused(Refusal),
+    /// The PROXY protocol header is absent or malformed.
+    ProxyProtocol,
+    /// The listener's connection limit is reached.
+    ListenerLimit,
+    /// The process' connection limit is reached.
+    GlobalLimit,
+    /// Too many connections still without a complete ClientHello.
+    HelloLimit,
+    /// `local_ratelimit` has no token left.
+    RateLimited,
+    /// The chain holds a filter that this version can't run.
+    Unsupported,
+    /// The cluster is not known (any more).
+    NoCluster,
+    /// The cluster has no endpoint that may be used.
+    NoHealthyUpstream,
+    /// A circuit breaker of the cluster is open.
+    Overflow,
+    /// No endpoint could be connected to.
+    ConnectFailed(ConnectError),
+    /// The listener or chain was removed and its drain time is over.
+    Drained,
+    /// The endpoint was removed from the cluster, which closes connections then.
+    HostRemoved,
+}
+
+/// Why one attempt to connect failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectError {
+    /// `cluster.connect_timeout` is over.
+    Timeout,
+    /// The endpoint refused.
+    Refused,
+    /// No route to it.
+    Unreachable,
+    /// This process or host lacks descriptors, ports or memory.
+    Local,
+    /// The cluster asks for a transport that this version can't run.
+    Transport,
+    /// Anything else the system said.
+    Other,
+}
+
+impl ConnectError {
+    /// For logs and metric labels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "connect_timeout",
+            Self::Refused => "connection_refused",
+            Self::Unreachable => "unreachable",
+            Self::Local => "local_resources",
+            Self::Transport => "transport_unsupported",
+            Self::Other => "connect_error",
+        }
+    }
+}
+
+impl CloseReason {
+    /// For logs and metric labels: snake case, one word a cause.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::DownstreamReset => "downstream_reset",
+            Self::UpstreamReset => "upstream_reset",
+            Self::IdleTimeout => "idle_timeout",
+            Self::MaxDuration => "max_duration",
+            Self::DirectResponse => "direct_response",
+            Self::NoFilterChain => "no_filter_chain",
+            Self::HelloTimeout => "hello_timeout",
+            Self::HelloEof => "hello_eof",
+            Self::HelloRefused(r) => r.as_str(),
+            Self::ProxyProtocol => "proxy_protocol",
+            Self::ListenerLimit => "listener_limit",
+            Self::GlobalLimit => "global_limit",
+            Self::HelloLimit => "hello_limit",
+            Self::RateLimited => "rate_limited",
+            Self::Unsupported => "unsupported",
+            Self::NoCluster => "no_cluster",
+            Self::NoHealthyUpstream => "no_healthy_upstream",
+            Self::Overflow => "overflow",
+            Self::ConnectFailed(e) => e.as_str(),
+            Self::Drained => "drained",
+            Self::HostRemoved => "host_removed",
+        }
+    }
+
+    /// Envoy's `%RESPONSE_FLAGS%` for it; empty where Envoy sets none.
+    pub const fn flag(&self) -> ResponseFlag {
+        match self {
+            Self::NoFilterChain => ResponseFlag::NoRoute,
+            Self::NoCluster => ResponseFlag::NoCluster,
+            Self::NoHealthyUpstream => ResponseFlag::NoHealthyUpstream,
+            Self::Overflow => ResponseFlag::UpstreamOverflow,
+            Self::ConnectFailed(_) => ResponseFlag::UpstreamConnectionFailure,
+            Self::MaxDuration => ResponseFlag::DurationTimeout,
+            Self::GlobalLimit => ResponseFlag::OverloadManager,
+            Self::Done
+            | Self::DownstreamReset
+            | Self::UpstreamReset
+            | Self::IdleTimeout
+            | Self::DirectResponse
+            | Self::HelloTimeout
+            | Self::HelloEof
+            | Self::HelloRefused(_)
+            | Self::ProxyProtocol
+            | Self::ListenerLimit
+            | Self::HelloLimit
+            | Self::RateLimited
+            | Self::Unsupported
+            | Self::Drained
+            | Self::HostRemoved => ResponseFlag::None,
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Envoy's response flags, as far as L4 can set them (`envoy/source/common/stream_info/utility.h`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResponseFlag {
+    /// `-`
+    #[default]
+    None,
+    /// `NR`
+    NoRoute,
+    /// `NC`
+    NoCluster,
+    /// `UH`
+    NoHealthyUpstream,
+    /// `UO`
+    UpstreamOverflow,
+    /// `UF`
+    UpstreamConnectionFailure,
+    /// `DT`
+    DurationTimeout,
+    /// `OM`
+    OverloadManager,
+}
+
+impl ResponseFlag {
+    /// `%RESPONSE_FLAGS%`.
+    pub const fn short(self) -> &'static str {
+        match self {
+            Self::None => "-",
+            Self::NoRoute => "NR",
+            Self::NoCluster => "NC",
+            Self::NoHealthyUpstream => "UH",
+            Self::UpstreamOverflow => "UO",
+            Self::UpstreamConnectionFailure => "UF",
+            Self::DurationTimeout => "DT",
+            Self::OverloadManager => "OM",
+        }
+    }
+
+    /// `%RESPONSE_FLAGS_LONG%`.
+    pub const fn long(self) -> &'static str {
+        match self {
+            Self::None => "-",
+            Self::NoRoute => "NoRouteFound",
+            Self::NoCluster => "NoClusterFound",
+            Self::NoHealthyUpstream => "NoHealthyUpstream",
+            Self::UpstreamOverflow => "UpstreamOverflow",
+            Self::UpstreamConnectionFailure => "UpstreamConnectionFailure",
+            Self::DurationTimeout => "DurationTimeout",
+            Self::OverloadManager => "OverloadManagerTerminated",
+        }
+    }
+}

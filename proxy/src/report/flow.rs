@@ -1,0 +1,68 @@
+//! What one connection was: filled in as it goes on its way, read once when it is over (and once when it is
+//! connected, where the configuration asks for that).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use config::model::address::Address;
+use config::model::chain::FilterChain;
+
+use crate::error::CloseReason;
+
+/// Facts about one connection. Kept small: it lives as long as the connection does.
+#[derive(Debug)]
+pub struct Flow {
+    /// Unique within the process (`%CONNECTION_ID%`).
+    pub id: u64,
+    /// Accepted at.
+    pub start: Instant,
+    /// Accepted at, by the wall clock.
+    pub start_time: SystemTime,
+    /// The client: from the PROXY protocol where that is in use, else the socket's peer; `None` on a Unix socket.
+    pub remote: Option<SocketAddr>,
+    /// The socket's peer when the PROXY protocol said something else.
+    pub direct_remote: Option<SocketAddr>,
+    /// Where the client connected to.
+    pub local: Address,
+    /// Server name as sent, any bytes.
+    pub sni: Option<Box<[u8]>>,
+    /// JA3 and JA4 fingerprints, where the listener computes them.
+    pub fingerprints: Option<Box<Fingerprints>>,
+    /// The chain that took the connection.
+    pub chain: Option<Arc<FilterChain>>,
+    /// What happened upstream; absent when it never came to that.
+    pub upstream: Option<Upstream>,
+    /// Bytes from the client.
+    pub received: u64,
+    /// Bytes to the client.
+    pub sent: u64,
+    /// Why it ended; `None` while it lives.
+    pub close: Option<CloseReason>,
+}
+
+/// The upstream side of a [`Flow`].
+#[derive(Debug)]
+pub struct Upstream {
+    /// Cluster name.
+    pub cluster: Arc<str>,
+    /// The endpoint, once chosen.
+    pub host: Option<Address>,
+    /// Our own address towards it, once connected.
+    pub local: Option<SocketAddr>,
+    /// Attempts to connect.
+    pub attempts: u32,
+    /// Connected at.
+    pub connected: Option<Instant>,
+    /// What the last failed attempt said (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`).
+    pub failure: Option<Box<str>>,
+}
+
+/// Client fingerprints.
+#[derive(Clone, Debug, Default)]
+pub struct Fingerprints {
+    /// JA3 hash.
+    pub ja3: Option<Box<str>>,
+    /// JA4.
+    pub ja4: Option<Box<str>>,
+}
