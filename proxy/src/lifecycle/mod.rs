@@ -1,1 +1,3 @@
-//! Placeholder, filled by its own change.
+//! The life of the process: getting ready, draining, signals.
+
+pub mod drain;
