@@ -1,0 +1,235 @@
+//! One endpoint at run time. It lives as long as its address stays in the cluster (and as long as a connection to it).
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use config::model::address::Address;
+use config::model::endpoint::{Endpoint, Health, HealthCheckOverride, Locality};
+use config::model::metadata::Metadata;
+use tokio_util::sync::CancellationToken;
+
+/// One endpoint of one cluster.
+#[derive(Debug)]
+pub struct Host {
+    address: Address,
+    detail: ArcSwap<Detail>,
+    weight: AtomicU32,
+    flags: AtomicU32,
+    active: AtomicU32,
+    connects: AtomicU64,
+    connect_failures: AtomicU64,
+    removal: OnceLock<CancellationToken>,
+}
+
+/// What the configuration says of an endpoint besides address and weight. Shared by neighbours that agree in it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Detail {
+    /// Where it is.
+    pub locality: Arc<Locality>,
+    /// 0 is the highest.
+    pub priority: u32,
+    /// `endpoint.hostname`, or the DNS name it was resolved from.
+    pub hostname: Option<Arc<str>>,
+    /// All namespaces.
+    pub metadata: Option<Arc<Metadata>>,
+    /// Whether and where it is probed.
+    pub health_check: Option<Box<HealthCheckOverride>>,
+}
+
+/// One cause why a host may be unfit (Envoy's `Host::HealthFlag`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flag {
+    /// The active health check fails, or has not passed yet.
+    FailedActiveHc,
+    /// Ejected by outlier detection.
+    FailedOutlierCheck,
+    /// The control plane says unhealthy or timed out.
+    FailedEdsHealth,
+    /// The control plane says degraded.
+    DegradedEdsHealth,
+    /// No longer configured, but kept while its active health check passes.
+    PendingDynamicRemoval,
+    /// Not probed yet, and the cluster ignores such hosts.
+    PendingActiveHc,
+    /// The last probe timed out.
+    ActiveHcTimeout,
+    /// The control plane drains it.
+    EdsStatusDraining,
+}
+
+impl Flag {
+    /// All, in the order Envoy prints them.
+    pub const ALL: [Self; 8] = [
+        Self::FailedActiveHc,
+        Self::FailedOutlierCheck,
+        Self::FailedEdsHealth,
+        Self::DegradedEdsHealth,
+        Self::PendingDynamicRemoval,
+        Self::PendingActiveHc,
+        Self::ActiveHcTimeout,
+        Self::EdsStatusDraining,
+    ];
+
+    /// As in Envoy's `/clusters`, without the slash.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::FailedActiveHc => "failed_active_hc",
+            Self::FailedOutlierCheck => "failed_outlier_check",
+            Self::FailedEdsHealth => "failed_eds_health",
+            Self::DegradedEdsHealth => "degraded_eds_health",
+            Self::PendingDynamicRemoval => "pending_dynamic_removal",
+            Self::PendingActiveHc => "pending_active_hc",
+            Self::ActiveHcTimeout => "active_hc_timeout",
+            Self::EdsStatusDraining => "eds_status_draining",
+        }
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// Whether a host may be used (Envoy's `Host::Health`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fitness {
+    /// First choice.
+    Healthy,
+    /// Used where healthy ones are too few.
+    Degraded,
+    /// Used in panic only.
+    Unhealthy,
+}
+
+const UNHEALTHY: u32 = Flag::FailedActiveHc.bit()
+    | Flag::FailedOutlierCheck.bit()
+    | Flag::FailedEdsHealth.bit()
+    | Flag::EdsStatusDraining.bit();
+const EDS: u32 = Flag::FailedEdsHealth.bit() | Flag::DegradedEdsHealth.bit() | Flag::EdsStatusDraining.bit();
+
+impl Host {
+    /// A host without history.
+    pub fn new(address: Address, weight: u32, detail: Arc<Detail>) -> Self {
+        Self {
+            address,
+            detail: ArcSwap::new(detail),
+            weight: AtomicU32::new(weight.max(1)),
+            flags: AtomicU32::new(0),
+            active: AtomicU32::new(0),
+            connects: AtomicU64::new(0),
+            connect_failures: AtomicU64::new(0),
+            removal: OnceLock::new(),
+        }
+    }
+
+    /// Where to connect to.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// At least 1.
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// What the configuration says of it.
+    pub fn detail(&self) -> Arc<Detail> {
+        self.detail.load_full()
+    }
+
+    /// Connections open to it (and attempts under way).
+    pub fn active(&self) -> u32 {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// Attempts to connect so far (Envoy's `cx_total`).
+    pub fn connects(&self) -> u64 {
+        self.connects.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that failed (Envoy's `cx_connect_fail`).
+    pub fn connect_failures(&self) -> u64 {
+        self.connect_failures.load(Ordering::Relaxed)
+    }
+
+    /// Whether `flag` is set.
+    pub fn has(&self, flag: Flag) -> bool {
+        self.flags.load(Ordering::Acquire) & flag.bit() != 0
+    }
+
+    /// All flags that are set, in Envoy's order.
+    pub fn flags(&self) -> impl Iterator<Item = Flag> + use<> {
+        let flags = self.flags.load(Ordering::Acquire);
+        Flag::ALL.into_iter().filter(move |f| flags & f.bit() != 0)
+    }
+
+    /// All causes taken together.
+    pub fn fitness(&self) -> Fitness {
+        let flags = self.flags.load(Ordering::Acquire);
+        if flags & UNHEALTHY != 0 {
+            Fitness::Unhealthy
+        } else if flags & Flag::DegradedEdsHealth.bit() != 0 {
+            Fitness::Degraded
+        } else {
+            Fitness::Healthy
+        }
+    }
+
+    /// Resolves once the host is gone from a cluster that then closes its connections.
+    pub fn removed(&self) -> &CancellationToken {
+        self.removal.get_or_init(CancellationToken::new)
+    }
+
+    #[expect(dead_code, reason = "used by the next change")]
+    pub(super) fn remove(&self) {
+        self.removed().cancel();
+    }
+
+    /// Sets or clears `flag`; whether that changed anything.
+    #[expect(dead_code, reason = "used by the next change")]
+    pub(super) fn mark(&self, flag: Flag, on: bool) -> bool {
+        let before = if on {
+            self.flags.fetch_or(flag.bit(), Ordering::AcqRel)
+        } else {
+            self.flags.fetch_and(!flag.bit(), Ordering::AcqRel)
+        };
+        (before & flag.bit() != 0) != on
+    }
+
+    /// Takes over what a new configuration says; history stays.
+    pub(super) fn update(&self, endpoint: &Endpoint, detail: &Arc<Detail>) {
+        self.weight.store(endpoint.weight.max(1), Ordering::Relaxed);
+        self.mark_eds(endpoint.health);
+        if !Arc::ptr_eq(&self.detail.load(), detail) {
+            self.detail.store(Arc::clone(detail));
+        }
+    }
+
+    pub(super) fn mark_eds(&self, health: Health) {
+        let bits = match health {
+            Health::Unknown | Health::Healthy => 0,
+            Health::Unhealthy | Health::Timeout => Flag::FailedEdsHealth.bit(),
+            Health::Draining => Flag::EdsStatusDraining.bit(),
+            Health::Degraded => Flag::DegradedEdsHealth.bit(),
+        };
+        let old = self.flags.load(Ordering::Acquire);
+        // Other bits belong to other tasks: only ours are touched.
+        self.flags.fetch_and(!(EDS & !bits), Ordering::AcqRel);
+        if old & bits != bits {
+            self.flags.fetch_or(bits, Ordering::AcqRel);
+        }
+    }
+
+    pub(super) fn connecting(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+        self.connects.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn closed(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn connect_failed(&self) {
+        self.connect_failures.fetch_add(1, Ordering::Relaxed);
+    }
+}
