@@ -1,0 +1,321 @@
+//! All scopes of one engine, by name.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::scope::{AnyScope, Scope};
+use super::sets::{
+    CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
+    ListenerStat, LocalRateLimitStat, ProxyProtocolStat, RuntimeStat, ServerStat, SubscriptionStat, TcpStat,
+    TlsInspectorStat, ZonegateStat,
+};
+use super::sni::SniSeries;
+use super::stat::{StatDef, StatSet};
+
+/// All statistics of one engine. Scopes are shared by name and vanish with their last holder, so those of removed
+/// clusters do.
+pub struct Registry {
+    workers: usize,
+    listeners: Family<ListenerStat>,
+    closes: Family<CloseStat>,
+    clusters: Family<ClusterStat>,
+    tcp: Family<TcpStat>,
+    http: Family<HttpStat>,
+    proxy_protocols: Family<ProxyProtocolStat>,
+    rate_limits: Family<LocalRateLimitStat>,
+    subscriptions: Family<SubscriptionStat>,
+    tls_inspector: Arc<Scope<TlsInspectorStat>>,
+    server: Arc<Scope<ServerStat>>,
+    listener_manager: Arc<Scope<ListenerManagerStat>>,
+    cluster_manager: Arc<Scope<ClusterManagerStat>>,
+    control_plane: Arc<Scope<ControlPlaneStat>>,
+    filesystem: Arc<Scope<FilesystemStat>>,
+    runtime: Arc<Scope<RuntimeStat>>,
+    zonegate: Arc<Scope<ZonegateStat>>,
+    texts: Mutex<BTreeMap<Box<str>, Arc<str>>>,
+    sni: SniSeries,
+}
+
+/// The scopes of one set, for those who list them.
+pub struct FamilyView {
+    /// [`StatSet::PREFIX`].
+    pub prefix: &'static str,
+    /// [`StatSet::DEFS`].
+    pub defs: &'static [StatDef],
+    /// Scopes sorted by name.
+    pub scopes: Vec<Arc<dyn AnyScope>>,
+}
+
+impl Registry {
+    /// An empty registry for an engine with so many data-path workers.
+    pub fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            workers,
+            listeners: Family::default(),
+            closes: Family::default(),
+            clusters: Family::default(),
+            tcp: Family::default(),
+            http: Family::default(),
+            proxy_protocols: Family::default(),
+            rate_limits: Family::default(),
+            subscriptions: Family::default(),
+            tls_inspector: single(workers),
+            server: single(workers),
+            listener_manager: single(workers),
+            cluster_manager: single(workers),
+            control_plane: single(workers),
+            filesystem: single(workers),
+            runtime: single(workers),
+            zonegate: single(workers),
+            texts: Mutex::default(),
+            sni: SniSeries::default(),
+        })
+    }
+
+    /// How many data-path workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// `listener.<stat_name>.…`; take `:` as it is, it becomes `_`.
+    pub fn listener(&self, stat_name: &str) -> Arc<Scope<ListenerStat>> {
+        self.listeners.scope(&sanitize(stat_name), self.workers)
+    }
+
+    /// Ours: closes of a listener by reason.
+    pub fn closes(&self, stat_name: &str) -> Arc<Scope<CloseStat>> {
+        self.closes.scope(&sanitize(stat_name), self.workers)
+    }
+
+    /// `cluster.<stat_name>.…`
+    pub fn cluster(&self, stat_name: &str) -> Arc<Scope<ClusterStat>> {
+        self.clusters.scope(&sanitize(stat_name), self.workers)
+    }
+
+    /// `tcp.<prefix>.…`
+    pub fn tcp(&self, prefix: &str) -> Arc<Scope<TcpStat>> {
+        self.tcp.scope(&sanitize(prefix), self.workers)
+    }
+
+    /// `http.<prefix>.…`
+    pub fn http(&self, prefix: &str) -> Arc<Scope<HttpStat>> {
+        self.http.scope(&sanitize(prefix), self.workers)
+    }
+
+    /// `proxy_proto.[<prefix>.]…`
+    pub fn proxy_protocol(&self, prefix: Option<&str>) -> Arc<Scope<ProxyProtocolStat>> {
+        self.proxy_protocols.scope(&sanitize(prefix.unwrap_or_default()), self.workers)
+    }
+
+    /// `local_rate_limit.<prefix>.…`
+    pub fn local_rate_limit(&self, prefix: &str) -> Arc<Scope<LocalRateLimitStat>> {
+        self.rate_limits.scope(&sanitize(prefix), self.workers)
+    }
+
+    /// `cluster_manager.cds.…`
+    pub fn cds(&self) -> Arc<Scope<SubscriptionStat>> {
+        self.subscription("cluster_manager.cds")
+    }
+
+    /// `listener_manager.lds.…`
+    pub fn lds(&self) -> Arc<Scope<SubscriptionStat>> {
+        self.subscription("listener_manager.lds")
+    }
+
+    /// Any other subscription, by Envoy's full prefix: `http.<prefix>.rds.<route>`, `sds.<secret>`.
+    pub fn subscription(&self, prefix: &str) -> Arc<Scope<SubscriptionStat>> {
+        self.subscriptions.scope(&sanitize(prefix), self.workers)
+    }
+
+    /// `tls_inspector.…`
+    pub fn tls_inspector(&self) -> Arc<Scope<TlsInspectorStat>> {
+        Arc::clone(&self.tls_inspector)
+    }
+
+    /// `server.…`
+    pub fn server(&self) -> Arc<Scope<ServerStat>> {
+        Arc::clone(&self.server)
+    }
+
+    /// `listener_manager.…`
+    pub fn listener_manager(&self) -> Arc<Scope<ListenerManagerStat>> {
+        Arc::clone(&self.listener_manager)
+    }
+
+    /// `cluster_manager.…`
+    pub fn cluster_manager(&self) -> Arc<Scope<ClusterManagerStat>> {
+        Arc::clone(&self.cluster_manager)
+    }
+
+    /// `control_plane.…`
+    pub fn control_plane(&self) -> Arc<Scope<ControlPlaneStat>> {
+        Arc::clone(&self.control_plane)
+    }
+
+    /// `filesystem.…`
+    pub fn filesystem(&self) -> Arc<Scope<FilesystemStat>> {
+        Arc::clone(&self.filesystem)
+    }
+
+    /// `runtime.…`
+    pub fn runtime(&self) -> Arc<Scope<RuntimeStat>> {
+        Arc::clone(&self.runtime)
+    }
+
+    /// Ours, process-wide.
+    pub fn zonegate(&self) -> Arc<Scope<ZonegateStat>> {
+        Arc::clone(&self.zonegate)
+    }
+
+    /// Ours: series per server name.
+    pub fn sni(&self) -> &SniSeries {
+        &self.sni
+    }
+
+    /// Sets a text (Envoy's text readouts), by full name: `cluster_manager.cds.version_text`,
+    /// `control_plane.identifier`.
+    pub fn set_text(&self, name: &str, value: &str) {
+        lock(&self.texts).insert(name.into(), value.into());
+    }
+
+    /// All texts by name.
+    pub fn texts(&self) -> BTreeMap<Box<str>, Arc<str>> {
+        lock(&self.texts).clone()
+    }
+
+    /// All counters begin at 0 again.
+    pub fn reset_counters(&self) {
+        self.listeners.reset();
+        self.closes.reset();
+        self.clusters.reset();
+        self.tcp.reset();
+        self.http.reset();
+        self.proxy_protocols.reset();
+        self.rate_limits.reset();
+        self.subscriptions.reset();
+        self.tls_inspector.reset_counters();
+        self.server.reset_counters();
+        self.listener_manager.reset_counters();
+        self.cluster_manager.reset_counters();
+        self.control_plane.reset_counters();
+        self.filesystem.reset_counters();
+        self.runtime.reset_counters();
+        self.zonegate.reset_counters();
+    }
+
+    /// Calls `see` with one family after the other; scopes that nobody holds are forgotten first. Only one family's
+    /// list is in memory at a time.
+    pub fn families(&self, mut see: impl FnMut(FamilyView)) {
+        see(self.clusters.view());
+        see(one(&self.cluster_manager));
+        see(one(&self.control_plane));
+        see(one(&self.filesystem));
+        see(self.http.view());
+        see(self.listeners.view());
+        see(one(&self.listener_manager));
+        see(self.rate_limits.view());
+        see(self.proxy_protocols.view());
+        see(one(&self.runtime));
+        see(one(&self.server));
+        see(self.subscriptions.view());
+        see(self.tcp.view());
+        see(one(&self.tls_inspector));
+        see(self.closes.view());
+        see(one(&self.zonegate));
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("workers", &self.workers).finish_non_exhaustive()
+    }
+}
+
+/// Scopes of one set. A table of pointers: the name is in the scope.
+struct Family<S> {
+    scopes: Mutex<Scopes<S>>,
+    hasher: DefaultHashBuilder,
+}
+
+struct Scopes<S> {
+    table: HashTable<Arc<Scope<S>>>,
+    /// Size at which those that nobody holds are looked for.
+    purge_at: usize,
+}
+
+impl<S> Default for Family<S> {
+    fn default() -> Self {
+        Self {
+            scopes: Mutex::new(Scopes { table: HashTable::new(), purge_at: 64 }),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+}
+
+impl<S: StatSet> Family<S> {
+    fn scope(&self, name: &str, workers: usize) -> Arc<Scope<S>> {
+        let mut scopes = lock(&self.scopes);
+        let hash = self.hasher.hash_one(name);
+        if let Some(found) = scopes.table.find_mut(hash, |scope| scope.name() == name) {
+            // Only the table holds it: its owner is gone, and its numbers with it.
+            if Arc::strong_count(found) == 1 {
+                *found = Arc::new(Scope::new(name, workers));
+            }
+            return Arc::clone(found);
+        }
+        if scopes.table.len() >= scopes.purge_at {
+            scopes.table.retain(|scope| Arc::strong_count(scope) > 1);
+            scopes.purge_at = (scopes.table.len() * 2).max(64);
+        }
+        let scope = Arc::new(Scope::new(name, workers));
+        scopes.table.insert_unique(hash, Arc::clone(&scope), |scope| self.hasher.hash_one(scope.name()));
+        scope
+    }
+
+    fn held(&self) -> Vec<Arc<Scope<S>>> {
+        let mut scopes = lock(&self.scopes);
+        scopes.table.retain(|scope| Arc::strong_count(scope) > 1);
+        scopes.table.iter().map(Arc::clone).collect()
+    }
+
+    fn reset(&self) {
+        for scope in self.held() {
+            scope.reset_counters();
+        }
+    }
+
+    fn view(&self) -> FamilyView {
+        let mut scopes = self.held();
+        scopes.sort_unstable_by(|a, b| a.name().cmp(b.name()));
+        let scopes = scopes.into_iter().map(|scope| scope as Arc<dyn AnyScope>).collect();
+        FamilyView { prefix: S::PREFIX, defs: S::DEFS, scopes }
+    }
+}
+
+fn single<S: StatSet>(workers: usize) -> Arc<Scope<S>> {
+    Arc::new(Scope::new("", workers))
+}
+
+fn one<S: StatSet>(scope: &Arc<Scope<S>>) -> FamilyView {
+    let scope: Arc<dyn AnyScope> = Arc::<Scope<S>>::clone(scope);
+    FamilyView { prefix: S::PREFIX, defs: S::DEFS, scopes: vec![scope] }
+}
+
+/// Envoy's `Utility::sanitizeStatsName`: what would break a text listing becomes `_`.
+fn sanitize(name: &str) -> Cow<'_, str> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.contains("://") || name.contains([':', '\0']) {
+        name.replace("://", "_").replace([':', '\0'], "_").into()
+    } else {
+        name.into()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,18 @@
+//! The sets of statistics, by Envoy's names.
+
+mod cluster;
+mod http;
+mod listener;
+mod own;
+mod server;
+mod tcp;
+
+pub use cluster::ClusterStat;
+pub use http::HttpStat;
+pub use listener::{ListenerStat, LocalRateLimitStat, ProxyProtocolStat, TlsInspectorStat};
+pub use own::{CloseStat, ZonegateStat};
+pub use server::{
+    ClusterManagerStat, ControlPlaneStat, FilesystemStat, ListenerManagerStat, RuntimeStat, ServerStat,
+    SubscriptionStat,
+};
+pub use tcp::TcpStat;
