@@ -67,11 +67,6 @@ impl<'a> U16s<'a> {
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
-
-    /// The list of an extension's body; empty if the body is not one list of whole values.
-    pub(super) fn from_body(list: Option<&'a [u8]>, rest: Input<'a>) -> Self {
-        Self(list.filter(|list| rest.is_empty() && list.len() % 2 == 0).unwrap_or_default())
-    }
 }
 
 impl Iterator for U16s<'_> {

@@ -15,7 +15,7 @@ const TLS_1_0: u16 = 0x0301;
 /// A well-formed ClientHello, borrowed from where it was received.
 ///
 /// Well-formed means: every field is there, the extensions fit and differ, and `server_name` is a
-/// list. Other extensions are read when they are asked for; one that is broken counts as empty.
+/// list. Other extensions are read when they are asked for, as far as they are whole.
 #[derive(Clone, Copy, PartialEq)]
 pub struct ClientHello<'a> {
     message: &'a [u8],
@@ -34,6 +34,9 @@ impl<'a> ClientHello<'a> {
     pub(super) fn parse(message: &'a [u8], origin: Origin) -> Result<Self, Refusal> {
         let mut body = Input::new(message.get(MESSAGE_HEADER..).unwrap_or_default());
         let legacy_version = body.u16().ok_or(Malformed::Truncated)?;
+        if legacy_version < TLS_1_0 {
+            return Err(Refusal::VersionTooOld { legacy_version });
+        }
         let random = body.take(32).ok_or(Malformed::Truncated)?;
         let session_id = body.vec8().ok_or(Malformed::Truncated)?;
         if session_id.len() > MAX_SESSION_ID {
@@ -58,9 +61,6 @@ impl<'a> ClientHello<'a> {
             server_name: ServerName::Absent,
             origin,
         };
-        if legacy_version < TLS_1_0 && hello.extension(SUPPORTED_VERSIONS).is_none() {
-            return Err(Refusal::VersionTooOld { legacy_version });
-        }
         match hello.extension(SERVER_NAME) {
             None => Ok(hello),
             Some(body) => Ok(Self { server_name: ServerName::parse(body)?, ..hello }),
@@ -91,18 +91,18 @@ impl<'a> ClientHello<'a> {
     }
 
     /// `supported_versions` (RFC 8446 §4.2.1) in the client's order, GREASE included; none if the
-    /// extension is absent or malformed.
+    /// extension is absent.
     pub fn supported_versions(&self) -> U16s<'a> {
-        let mut body = Input::new(self.extension(SUPPORTED_VERSIONS).unwrap_or_default());
-        U16s::from_body(body.vec8(), body)
+        let body = self.extension(SUPPORTED_VERSIONS).unwrap_or_default();
+        U16s::new(Input::new(body).vec8().unwrap_or_default())
     }
 
-    /// `supported_groups` (RFC 8446 §4.2.7), GREASE included; none if absent or malformed.
+    /// `supported_groups` (RFC 8446 §4.2.7), GREASE included; none if absent.
     pub fn supported_groups(&self) -> U16s<'a> {
         self.list16(SUPPORTED_GROUPS)
     }
 
-    /// `signature_algorithms` (RFC 8446 §4.2.3); none if absent or malformed.
+    /// `signature_algorithms` (RFC 8446 §4.2.3); none if absent.
     pub fn signature_algorithms(&self) -> U16s<'a> {
         self.list16(SIGNATURE_ALGORITHMS)
     }
@@ -152,19 +152,15 @@ impl<'a> ClientHello<'a> {
         self.origin.in_place
     }
 
-    /// Bytes of the stream up to the last one of the hello, record headers included.
+    /// Bytes of the stream up to the last one of the hello, record headers included. A record ends
+    /// there.
     pub const fn stream_len(&self) -> usize {
         self.origin.stream_len
     }
 
-    /// Bytes that the last record of the hello holds behind it; 0 from every sane client.
-    pub const fn record_rest(&self) -> usize {
-        self.origin.record_rest
-    }
-
     fn list16(&self, kind: u16) -> U16s<'a> {
-        let mut body = Input::new(self.extension(kind).unwrap_or_default());
-        U16s::from_body(body.vec16(), body)
+        let body = self.extension(kind).unwrap_or_default();
+        U16s::new(Input::new(body).vec16().unwrap_or_default())
     }
 }
 
@@ -186,7 +182,6 @@ impl fmt::Debug for ClientHello<'_> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Origin {
     pub(super) stream_len: usize,
-    pub(super) record_rest: usize,
     pub(super) in_place: bool,
 }
 

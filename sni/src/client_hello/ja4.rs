@@ -2,6 +2,7 @@ use std::fmt::Write as _;
 
 use super::extension::{ALPN, SERVER_NAME, is_grease};
 use super::hello::ClientHello;
+use crate::wire::Input;
 
 /// Hex digits of a hash that a fingerprint keeps.
 const HASH_DIGITS: usize = 12;
@@ -32,7 +33,7 @@ impl Ja4 {
             version(hello),
             ciphers.len().min(99),
             all.len().min(99),
-            alpn_ends(hello.alpn().next().unwrap_or_default()),
+            alpn_ends(first_protocol(hello).unwrap_or_default()),
         );
         let kept = all.into_iter().filter(|&kind| kind != SERVER_NAME && kind != ALPN);
         let mut extensions = hex_list(kept);
@@ -69,6 +70,13 @@ fn version(hello: &ClientHello<'_>) -> &'static str {
         0x0301 => "10",
         _ => "00",
     }
+}
+
+/// The first protocol offered, even of a list that is broken further on.
+fn first_protocol<'a>(hello: &ClientHello<'a>) -> Option<&'a [u8]> {
+    let mut body = Input::new(hello.extension(ALPN)?);
+    body.u16()?;
+    body.vec8()
 }
 
 /// First and last character; of a protocol with others than letters and digits there, the first

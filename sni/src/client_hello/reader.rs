@@ -32,8 +32,7 @@ impl Reader {
         Self { limit, at: 0, left: 0, joined: Vec::new() }
     }
 
-    /// A reader that allows [`DEFAULT_LIMIT`] bytes, four times what Envoy allows by default and
-    /// as much as two length bytes can name in one field.
+    /// A reader that allows [`DEFAULT_LIMIT`] bytes, four times what Envoy allows.
     pub const fn with_default_limit() -> Self {
         Self::new(DEFAULT_LIMIT)
     }
@@ -74,6 +73,7 @@ impl Reader {
     /// The message, if the first record, of `fragment` bytes, holds the whole of it.
     fn in_one_record<'a>(&self, bytes: &'a [u8], fragment: usize) -> Result<Option<Place<'a>>, Stop> {
         let payload = bytes.get(RECORD_HEADER..).unwrap_or_default();
+        let payload = payload.get(..fragment).unwrap_or(payload);
         self.check(payload)?;
         if fragment < MESSAGE_HEADER {
             return Ok(None);
@@ -84,15 +84,14 @@ impl Reader {
         if len > fragment {
             return Ok(None);
         }
+        if len < fragment {
+            return Err(Malformed::ExcessData.into());
+        }
         match payload.get(..len) {
-            Some(message) => Ok(Some(Place::Stream {
-                message,
-                origin: Origin {
-                    stream_len: RECORD_HEADER + len,
-                    record_rest: fragment - len,
-                    in_place: true,
-                },
-            })),
+            Some(message) => {
+                let origin = Origin { stream_len: RECORD_HEADER + len, in_place: true };
+                Ok(Some(Place::Stream { message, origin }))
+            }
             None => Err(Stop::Need(len - payload.len())),
         }
     }
@@ -101,11 +100,10 @@ impl Reader {
         loop {
             let want = message_len(&self.joined).unwrap_or(MESSAGE_HEADER) - self.joined.len();
             if want == 0 {
-                return Ok(Place::Joined(Origin {
-                    stream_len: self.at,
-                    record_rest: self.left,
-                    in_place: false,
-                }));
+                return match self.left {
+                    0 => Ok(Place::Joined(Origin { stream_len: self.at, in_place: false })),
+                    _ => Err(Malformed::ExcessData.into()),
+                };
             }
             if self.left == 0 {
                 // A header with no room for one byte of content behind it need not be waited for.
@@ -193,12 +191,10 @@ enum Place<'a> {
 /// that the outcome is the same for every way of cutting the stream.
 fn first_fragment(bytes: &[u8]) -> Result<usize, Stop> {
     match *bytes {
-        [first, ..] if first & 0x80 != 0 => return Err(ssl_v2(bytes)),
-        [first, ..] if !(20..=24).contains(&first) => return Err(Refusal::NotTls.into()),
-        [_, major, ..] if major != 3 => return Err(Refusal::NotTls.into()),
-        [content_type, _, ..] if content_type != HANDSHAKE => {
-            return Err(Refusal::NotHandshake { content_type }.into());
-        }
+        [first, ..] if first & 0x80 != 0 => Err(ssl_v2(bytes)),
+        [first, ..] if !(20..=24).contains(&first) => Err(Refusal::NotTls.into()),
+        [_, major, ..] if major != 3 => Err(Refusal::NotTls.into()),
+        [content_type, _, ..] if content_type != HANDSHAKE => Err(Refusal::NotHandshake { content_type }.into()),
         _ => fragment_len(bytes),
     }
 }

@@ -9,7 +9,7 @@ pub enum Refusal {
     /// The first bytes are no TLS record: plain HTTP, SSH, a health probe.
     NotTls,
     /// An SSL 2.0 ClientHello (RFC 5246 appendix E.2), whatever version it offers. It has no room
-    /// for a server name.
+    /// for a server name. (Envoy takes one that offers TLS for TLS without a name.)
     SslV2,
     /// A TLS record came first, but of another kind, such as an alert (21).
     NotHandshake {
@@ -27,7 +27,8 @@ pub enum Refusal {
         /// The limit that was set, in bytes.
         limit: usize,
     },
-    /// The client offers nothing newer than SSL 3.0. Envoy takes this for "not TLS".
+    /// The hello is of SSL 3.0 or below, which must not be answered, whatever else it offers
+    /// (RFC 8446 appendix D.5).
     VersionTooOld {
         /// `legacy_version` of the hello, below 0x0301.
         legacy_version: u16,
@@ -82,7 +83,7 @@ impl From<Malformed> for Refusal {
 /// Which rule of the grammar a ClientHello breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// A handshake record without content (forbidden by RFC 8446 §5.1).
+    /// A handshake record without content: forbidden by RFC 8446 §5.1, though BoringSSL skips it.
     EmptyRecord,
     /// A record of more than 2^14 bytes (RFC 8446 §5.1).
     RecordTooLong,
@@ -90,6 +91,8 @@ pub enum Malformed {
     InterleavedRecord,
     /// A later record whose version is not 3.x.
     RecordVersion,
+    /// More handshake data in the record behind the hello, which no client can have to send yet.
+    ExcessData,
     /// The message ends inside a field, or a field reaches beyond the message.
     Truncated,
     /// Bytes after the last field of the message.
@@ -116,6 +119,7 @@ impl Malformed {
             Self::RecordTooLong => "malformed_record_too_long",
             Self::InterleavedRecord => "malformed_interleaved_record",
             Self::RecordVersion => "malformed_record_version",
+            Self::ExcessData => "malformed_excess_data",
             Self::Truncated => "malformed_truncated",
             Self::TrailingBytes => "malformed_trailing_bytes",
             Self::SessionId => "malformed_session_id",
@@ -135,6 +139,7 @@ impl fmt::Display for Malformed {
             Self::RecordTooLong => "a TLS record of more than 16384 bytes",
             Self::InterleavedRecord => "another record interrupts the ClientHello",
             Self::RecordVersion => "a later record of the ClientHello is not TLS",
+            Self::ExcessData => "the record of the ClientHello holds more behind it",
             Self::Truncated => "the ClientHello ends inside a field",
             Self::TrailingBytes => "the ClientHello has bytes after its last field",
             Self::SessionId => "the session id exceeds 32 bytes",
