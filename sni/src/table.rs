@@ -9,8 +9,10 @@
 //! A [`Table`] is built once and read by all: share it with `Arc`. A look-up costs one hash for an
 //! exact name and one for each dot after that, whatever the number of names.
 
+mod builder;
 mod pattern;
 
+pub use builder::Builder;
 pub use pattern::{Pattern, PatternError};
 
 use std::fmt;
@@ -101,11 +103,13 @@ impl<V> Table<V> {
     }
 
     fn entry(&self, key: &[u8]) -> Option<&Entry<V>> {
+        self.at(self.position(key)?)
+    }
+
+    fn position(&self, key: &[u8]) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
-        let position = self.index.find(hash, |&position| {
-            self.at(position).is_some_and(|entry| self.key(entry).as_bytes() == key)
-        })?;
-        self.at(*position)
+        let same = |&position: &u32| self.at(position).is_some_and(|entry| self.key(entry).as_bytes() == key);
+        self.index.find(hash, same).copied()
     }
 
     fn at(&self, position: u32) -> Option<&Entry<V>> {
@@ -129,57 +133,15 @@ impl<V> Default for Table<V> {
     }
 }
 
-/// Collects patterns for a [`Table`].
-pub struct Builder<V>(Table<V>);
+struct Entry<V> {
+    start: u32,
+    len: u32,
+    value: V,
+}
 
-impl<V> Builder<V> {
-    /// Starts with no pattern.
-    pub fn new() -> Self {
-        Self(Table {
-            text: String::new(),
-            entries: Vec::new(),
-            index: HashTable::new(),
-            hasher: RandomState::default(),
-            suffixes: None,
-            any: None,
-        })
-    }
-
-    /// Adds a pattern in the syntax of Envoy's `FilterChainMatch.server_names`.
-    ///
-    /// # Errors
-    /// [`PatternError::Duplicate`] if an equal pattern is there, in whatever case or spelling; else
-    /// as [`Pattern::parse`]. The table is as before.
-    pub fn insert(&mut self, pattern: &str, value: V) -> Result<(), PatternError> {
-        let pattern = Pattern::parse(pattern)?;
-        match self.0.entry(pattern.key().as_bytes()) {
-            Some(_) => Err(PatternError::Duplicate),
-            None => self.push(&pattern, value).map(|_| ()),
-        }
-    }
-
-    /// The value of a pattern, made by `value` if it is new. For chains that share a server name
-    /// and differ in what Envoy matches after it.
-    ///
-    /// # Errors
-    /// As [`Pattern::parse`], or [`PatternError::TableFull`].
-    pub fn get_or_insert_with(&mut self, pattern: &str, value: impl FnOnce() -> V) -> Result<&mut V, PatternError> {
-        let pattern = Pattern::parse(pattern)?;
-        let key = pattern.key().as_bytes();
-        let position = self.0.entries.iter().position(|entry| entry.key_in(&self.0.text).as_bytes() == key);
-        let position = match position {
-            Some(position) => position,
-            None => self.push(&pattern, value())?,
-        };
-        self.0.entries.get_mut(position).map(|entry| &mut entry.value).ok_or(PatternError::TableFull)
-    }
-
-    /// Gives back spare memory and closes the table.
-    pub fn build(self) -> Table<V> {
-        let Table { mut text, mut entries, mut index, hasher, suffixes, any } = self.0;
-        text.shrink_to_fit();
-        entries.shrink_to_fit();
-        index.shrink_to_fit(|&position| rehash(&hasher, &text, &entries, position));
-        Table { text, entries, index, hasher, suffixes, any }
+impl<V> Entry<V> {
+    fn key_in<'t>(&self, text: &'t str) -> &'t str {
+        let start = self.start as usize;
+        text.get(start..start + self.len as usize).unwrap_or_default()
     }
 }
