@@ -1,0 +1,78 @@
+//! Finds and parses the .proto files of the `envoy-types` package.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use prost_types::FileDescriptorProto;
+use protox::file::{File, FileResolver, GoogleFileResolver};
+
+/// The folders below `proto/` that are roots of import paths; `validate` only holds annotations.
+const ROOTS: [&str; 6] =
+    ["data-plane-api", "xds", "googleapis", "cel-spec/proto", "opentelemetry-proto", "client_model"];
+
+/// Well-known types; protox brings them along.
+const WELL_KNOWN: [&str; 7] = ["any", "duration", "empty", "field_mask", "struct", "timestamp", "wrappers"];
+
+/// All files by import name, parsed but not linked.
+pub(crate) type Files = BTreeMap<String, FileDescriptorProto>;
+
+/// Parses every file.
+pub(crate) fn load() -> Result<Files, Box<dyn Error>> {
+    let proto = package_dir("envoy-types")?.join("proto");
+    println!("cargo::rerun-if-changed={}", proto.display());
+    let mut files = Files::new();
+    for root in ROOTS {
+        let root = proto.join(root);
+        walk(&root, &root, &mut files)?;
+    }
+    let google = GoogleFileResolver::new();
+    for name in WELL_KNOWN {
+        let name = format!("google/protobuf/{name}.proto");
+        let file = google.open_file(&name)?;
+        files.insert(name, file.file_descriptor_proto().clone());
+    }
+    Ok(files)
+}
+
+fn walk(root: &Path, dir: &Path, files: &mut Files) -> Result<(), Box<dyn Error>> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            walk(root, &path, files)?;
+        } else if path.extension().is_some_and(|e| e == "proto") {
+            let name = path.strip_prefix(root)?.to_str().ok_or("a file name that is not UTF-8")?.to_owned();
+            let file = File::open(&name, &path).map_err(|e| format!("{}: {e}", path.display()))?;
+            files.insert(name, file.file_descriptor_proto().clone());
+        }
+    }
+    Ok(())
+}
+
+/// The source folder of a dependency of this crate, wherever cargo keeps it (registry, vendored, path).
+fn package_dir(package: &str) -> Result<PathBuf, Box<dyn Error>> {
+    // Offline first, for builds without network. It fails where another crate's dependency was never downloaded.
+    let metadata = metadata(&["--offline"]).or_else(|_| metadata(&[]))?;
+    let manifest = metadata["packages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|p| p["name"] == package)
+        .and_then(|p| p["manifest_path"].as_str())
+        .ok_or_else(|| format!("cargo metadata does not name the package {package}"))?;
+    Ok(Path::new(manifest).parent().ok_or("manifest without a folder")?.to_owned())
+}
+
+fn metadata(more: &[&str]) -> Result<serde_json::Value, Box<dyn Error>> {
+    let out = Command::new(env::var("CARGO")?)
+        .args(["metadata", "--format-version=1", "--filter-platform", &env::var("TARGET")?])
+        .args(more)
+        .current_dir(env::var("CARGO_MANIFEST_DIR")?)
+        .output()?;
+    if !out.status.success() {
+        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&out.stderr)).into());
+    }
+    Ok(serde_json::from_slice(&out.stdout)?)
+}
