@@ -94,10 +94,9 @@ impl<V> Table<V> {
     fn find_suffix(&self, name: &[u8]) -> Option<&Entry<V>> {
         let (shortest, longest) = self.suffixes?;
         memchr::memchr_iter(b'.', name)
-            // A suffix leaves a part of the name before it and, being no lone dot, one behind it.
-            .filter(|&dot| dot > 0)
             .filter_map(|dot| name.get(dot..))
             .skip_while(|suffix| suffix.len() > longest)
+            // The lone dot at the end is no suffix to Envoy.
             .take_while(|suffix| suffix.len() >= shortest.max(2))
             .find_map(|suffix| self.entry(suffix))
     }
