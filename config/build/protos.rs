@@ -16,6 +16,10 @@ const ROOTS: [&str; 6] =
 /// Well-known types; protox brings them along.
 const WELL_KNOWN: [&str; 7] = ["any", "duration", "empty", "field_mask", "struct", "timestamp", "wrappers"];
 
+/// Types that configurations use and that the package leaves out: `TypedStruct`, as (file, package).
+const TYPED_STRUCT: [(&str, &str); 2] =
+    [("xds/type/v3/typed_struct.proto", "xds.type.v3"), ("udpa/type/v1/typed_struct.proto", "udpa.type.v1")];
+
 /// All files by import name, parsed but not linked.
 pub(crate) type Files = BTreeMap<String, FileDescriptorProto>;
 
@@ -33,6 +37,13 @@ pub(crate) fn load() -> Result<Files, Box<dyn Error>> {
         let name = format!("google/protobuf/{name}.proto");
         let file = google.open_file(&name)?;
         files.insert(name, file.file_descriptor_proto().clone());
+    }
+    for (name, package) in TYPED_STRUCT {
+        let source = format!(
+            "syntax = \"proto3\"; package {package}; import \"google/protobuf/struct.proto\"; \
+             message TypedStruct {{ string type_url = 1; google.protobuf.Struct value = 2; }}"
+        );
+        files.insert(name.to_owned(), File::from_source(name, &source)?.file_descriptor_proto().clone());
     }
     Ok(files)
 }

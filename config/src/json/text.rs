@@ -1,6 +1,6 @@
 //! JSON or YAML text to a JSON value.
 
-use serde_json::{Map, Number, Value as Json};
+use serde_json::{Map, Value as Json};
 use serde_yaml_ng::Value as Yaml;
 
 use super::error::JsonError;
@@ -48,18 +48,15 @@ fn key_text(key: &Yaml) -> Result<String, JsonError> {
     }
 }
 
-/// JSON has no `.inf` and `.nan`; protobuf's JSON writes them as strings.
+/// As Envoy reads YAML: integers of 32 bits are numbers, all other numbers go on as strings. Numeric fields take both;
+/// in a `Struct` (metadata, runtime layers) they stay strings.
 fn number(n: &serde_yaml_ng::Number) -> Json {
-    if let Some(v) = n.as_i64() {
+    if let Some(v) = n.as_i64().and_then(|v| i32::try_from(v).ok()) {
         return v.into();
     }
-    if let Some(v) = n.as_u64() {
-        return v.into();
-    }
-    let v = n.as_f64().unwrap_or(f64::NAN);
-    match Number::from_f64(v) {
-        Some(number) => Json::Number(number),
-        None if v.is_nan() => Json::String("NaN".to_owned()),
-        None => Json::String(if v > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()),
+    match n.as_f64() {
+        Some(v) if v.is_nan() => "NaN".into(),
+        Some(v) if v.is_infinite() => if v > 0.0 { "Infinity" } else { "-Infinity" }.into(),
+        _ => n.to_string().into(),
     }
 }

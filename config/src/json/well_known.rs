@@ -126,7 +126,7 @@ fn any<S: Serializer>(node: Node<'_>, fields: &Fields<'_>, serializer: S) -> Res
     }
     map.serialize_entry("@type", url)?;
     let known = node.schema.message_of_url(url);
-    match known.filter(|m| wire::sound(*m, bytes, node.depth).is_ok()) {
+    match known.filter(|m| wire::sound(*m, bytes, node.depth.saturating_add(1)).is_ok()) {
         Some(message) if WellKnown::boxed_in_any(message.name) => {
             map.serialize_entry("value", &node.child(message, bytes, false))?;
         }
