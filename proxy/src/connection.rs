@@ -1,1 +1,253 @@
-//! Placeholder, filled by its own change.
+//! One connection's way, in one line: PROXY protocol, ClientHello, filter chain, network filters, handler, report.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use config::model::address::Address;
+use config::model::chain::Handler;
+use sni::client_hello::{ClientHello, DEFAULT_LIMIT, Refusal};
+
+use crate::control::Registered;
+use crate::error::CloseReason;
+use crate::listener::{Accepted, Active, ChainState, Facts, Version, fingerprint, first_bytes, read_proxy_protocol};
+use crate::metrics::{ListenerStat, TlsInspectorStat};
+use crate::report::flow::Flow;
+use crate::shared::{OpenPermit, Shared};
+use crate::stream::Stream;
+use crate::tcp_proxy;
+
+/// Serves one connection from accept to report.
+pub(crate) async fn serve(accepted: Accepted, active: Arc<Active>, shared: Arc<Shared>) {
+    let Accepted { mut stream, peer, address } = accepted;
+    let version = active.version();
+    let flow = Flow::new(shared.next_id(), peer, local(&version, address));
+    let mut connection = Connection { report: Report::open(flow, &active), active, shared, version, control: Registered::new() };
+    let reason = match connection.admit() {
+        Ok(_permit) => Box::pin(connection.run(&mut stream)).await,
+        Err(reason) => reason,
+    };
+    drop(stream);
+    connection.report.finish(reason);
+}
+
+/// What a connection carries along its way.
+pub(crate) struct Connection {
+    pub(crate) report: Report,
+    pub(crate) active: Arc<Active>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) version: Arc<Version>,
+    pub(crate) control: Registered,
+}
+
+/// What the first bytes led to.
+struct Opening {
+    /// Bytes read so far, for the endpoint.
+    head: Box<[u8]>,
+    chain: Option<Arc<ChainState>>,
+    /// Why the bytes are no ClientHello, where one was looked for.
+    refusal: Option<Refusal>,
+}
+
+impl Connection {
+    /// Counts the connection against the limits.
+    fn admit(&self) -> Result<(OpenPermit, ListenerPermit), CloseReason> {
+        let open = self.active.open.fetch_add(1, Ordering::Relaxed);
+        let of_listener = ListenerPermit(Arc::clone(&self.active));
+        if self.version.listener.connection_limit.is_some_and(|limit| open >= limit) {
+            self.active.stats.inc(ListenerStat::DownstreamCxOverflow);
+            return Err(CloseReason::ListenerLimit);
+        }
+        let Some(of_process) = self.shared.connection() else {
+            self.active.stats.inc(ListenerStat::DownstreamGlobalCxOverflow);
+            return Err(CloseReason::GlobalLimit);
+        };
+        Ok((of_process, of_listener))
+    }
+
+    async fn run(&mut self, stream: &mut Stream) -> CloseReason {
+        let opening = match self.open(stream).await {
+            Ok(opening) => opening,
+            Err(reason) => return reason,
+        };
+        let Some(chain) = opening.chain else {
+            self.active.stats.inc(ListenerStat::NoFilterChainMatch);
+            return opening.refusal.map_or(CloseReason::NoFilterChain, CloseReason::HelloRefused);
+        };
+        let flow = self.report.flow_mut();
+        flow.chain = Some(Arc::clone(&chain.chain));
+        self.control.set_chain(&chain.chain);
+        if !chain.admit(flow.start) {
+            return CloseReason::RateLimited;
+        }
+        match &chain.chain.handler {
+            Handler::TcpProxy(proxy) => tcp_proxy::run(self, &chain, proxy, stream, opening.head).await,
+            Handler::DirectResponse(bytes) => tcp_proxy::respond(self, stream, bytes).await,
+            // Served by `system` on the control runtime; such listeners are never started here.
+            Handler::Http(_) | Handler::Unsupported(_) => CloseReason::Unsupported,
+        }
+    }
+
+    /// The listener filters: PROXY protocol and ClientHello, both within the listener's time.
+    async fn open(&mut self, stream: &mut Stream) -> Result<Opening, CloseReason> {
+        let listener = Arc::clone(&self.version.listener);
+        if !self.version.inspects && listener.proxy_protocol.is_none() {
+            return Ok(self.without_hello());
+        }
+        let shared = Arc::clone(&self.shared);
+        let Some(_permit) = shared.hello() else { return Err(CloseReason::HelloLimit) };
+        self.control.set_deadline(self.report.flow().start, Some(listener.listener_filters_timeout));
+        let _pre = Gauge::up(&self.active);
+        let mut early = Vec::new();
+        if let (Some(wanted), Some(stats)) = (&listener.proxy_protocol, &self.version.proxy_protocol) {
+            let origin = read_proxy_protocol(stream, &self.control, wanted, stats).await?;
+            if let Some((client, to)) = origin.addresses {
+                let flow = self.report.flow_mut();
+                flow.direct_remote = flow.remote;
+                flow.remote = Some(client);
+                flow.local = Address::Socket(to);
+            }
+            early = origin.rest;
+        }
+        let opening = if self.version.inspects {
+            self.inspect(stream, early).await
+        } else {
+            Ok(Opening { head: early.into_boxed_slice(), ..self.without_hello() })
+        };
+        self.control.set_deadline(self.report.flow().start, None);
+        opening
+    }
+
+    async fn inspect(&mut self, stream: &mut Stream, early: Vec<u8>) -> Result<Opening, CloseReason> {
+        let inspector = self.version.listener.tls_inspector;
+        let limit = inspector.map_or(DEFAULT_LIMIT, |i| i.max_hello as usize);
+        let (version, shared) = (Arc::clone(&self.version), Arc::clone(&self.shared));
+        let flow = self.report.flow_mut();
+        let result = first_bytes(stream, &self.control, limit, early, |hello| match hello {
+            // BoringSSL refuses such names, so that to Envoy the connection is not TLS.
+            Ok(hello) if hello.server_name().is_refused() => (plain_seen(&shared, flow, &version), None),
+            Ok(hello) => (hello_seen(&shared, flow, hello, &version), None),
+            Err(refusal) => (plain_seen(&shared, flow, &version), Some(refusal)),
+        });
+        let result = result.await;
+        match result {
+            Ok((head, (chain, refusal))) => {
+                shared.tls_inspector.record(TlsInspectorStat::BytesProcessed, head.len() as u64);
+                Ok(Opening { head, chain, refusal })
+            }
+            Err(CloseReason::HelloTimeout) if self.version.listener.continue_on_timeout => {
+                self.control.forgive_deadline();
+                Ok(self.without_hello())
+            }
+            Err(reason) => Err(reason),
+        }
+    }
+
+    fn without_hello(&self) -> Opening {
+        Opening { head: Box::default(), chain: find(&self.version, self.report.flow(), None), refusal: None }
+    }
+}
+
+/// Counts a ClientHello, notes its name, and chooses the chain.
+fn hello_seen(shared: &Shared, flow: &mut Flow, hello: &ClientHello<'_>, version: &Version) -> Option<Arc<ChainState>> {
+    let stats = &shared.tls_inspector;
+    stats.inc(TlsInspectorStat::TlsFound);
+    let name = hello.server_name().as_bytes();
+    stats.inc(if name.is_some() { TlsInspectorStat::SniFound } else { TlsInspectorStat::SniNotFound });
+    let alpn = hello.alpn().next().is_some();
+    stats.inc(if alpn { TlsInspectorStat::AlpnFound } else { TlsInspectorStat::AlpnNotFound });
+    flow.sni = name.map(Box::from);
+    flow.fingerprints = version.listener.tls_inspector.and_then(|inspector| fingerprint::of(hello, inspector));
+    find(version, flow, Some(hello))
+}
+
+/// The bytes are not a ClientHello; a chain for plain connections may still take them.
+fn plain_seen(shared: &Shared, flow: &Flow, version: &Version) -> Option<Arc<ChainState>> {
+    shared.tls_inspector.inc(TlsInspectorStat::TlsNotFound);
+    if version.listener.tls_inspector.is_some_and(|i| i.close_on_error) {
+        return None;
+    }
+    find(version, flow, None)
+}
+
+fn find(version: &Version, flow: &Flow, hello: Option<&ClientHello<'_>>) -> Option<Arc<ChainState>> {
+    let local = match &flow.local {
+        Address::Socket(local) => Some(*local),
+        Address::Pipe { .. } => None,
+    };
+    let facts = Facts {
+        local,
+        remote: flow.remote,
+        direct_remote: flow.direct_remote.or(flow.remote),
+        server_name: flow.sni.as_deref(),
+        tls: hello.is_some(),
+        alpn: hello.map(ClientHello::alpn).into_iter().flatten(),
+    };
+    version.chains.find(&facts).map(Arc::clone)
+}
+
+/// Where the client connected to: the listener's address. That of a wildcard listener is asked for only when needed.
+fn local(version: &Version, address: usize) -> Address {
+    let unknown = || Address::Socket(std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
+    version.listener.addresses.get(address).cloned().unwrap_or_else(unknown)
+}
+
+/// One connection of a listener.
+struct ListenerPermit(Arc<Active>);
+
+impl Drop for ListenerPermit {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// `downstream_pre_cx_active`.
+struct Gauge(Arc<Active>);
+
+impl Gauge {
+    fn up(active: &Arc<Active>) -> Self {
+        active.stats.inc(ListenerStat::DownstreamPreCxActive);
+        Self(Arc::clone(active))
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        self.0.stats.dec(ListenerStat::DownstreamPreCxActive);
+    }
+}
+
+/// Counts a connection at its beginning and its end.
+pub(crate) struct Report {
+    flow: Flow,
+    active: Arc<Active>,
+}
+
+impl Report {
+    fn open(flow: Flow, active: &Arc<Active>) -> Self {
+        active.stats.inc(ListenerStat::DownstreamCxTotal);
+        active.stats.inc(ListenerStat::DownstreamCxActive);
+        Self { flow, active: Arc::clone(active) }
+    }
+
+    pub(crate) fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    pub(crate) fn flow_mut(&mut self) -> &mut Flow {
+        &mut self.flow
+    }
+
+    pub(crate) fn connected(&self, _proxy: &config::model::tcp_proxy::TcpProxy) {}
+
+    fn finish(&mut self, reason: CloseReason) {
+        tracing::debug!(listener = &**self.active.name(), id = self.flow.id, %reason, "closed");
+        self.flow.close = Some(reason);
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        self.active.stats.dec(ListenerStat::DownstreamCxActive);
+        self.active.stats.inc(ListenerStat::DownstreamCxDestroy);
+    }
+}

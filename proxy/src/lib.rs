@@ -2,7 +2,8 @@
 //! admin, lifecycle. Everything hangs off one [`engine::Engine`] value; two in one process do not touch each other.
 
 pub mod admin;
-pub mod connection;
+mod connection;
+pub mod control;
 pub mod engine;
 pub mod error;
 pub mod lifecycle;
@@ -11,6 +12,8 @@ pub mod metrics;
 pub mod relay;
 pub mod report;
 pub mod runtime;
+pub mod shared;
+pub mod stream;
 pub mod system;
-pub mod tcp_proxy;
+mod tcp_proxy;
 pub mod upstream;

@@ -1,1 +1,173 @@
-//! Placeholder, filled by its own change.
+//! The last filters of a chain at L4: `tcp_proxy` and `direct_response`.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use config::model::tcp_proxy::{Destination, More, Route, TcpProxy};
+
+use crate::connection::Connection;
+use crate::error::{CloseReason, ConnectError};
+use crate::listener::ChainState;
+use crate::metrics::TcpStat;
+use crate::relay::{Moved, relay};
+use crate::report::flow::Upstream;
+use crate::stream::Stream;
+use crate::upstream::{Connected, Host, Pending, Pick, PickError, connect};
+
+/// Forwards the connection to an endpoint of the configured cluster; `head` goes first.
+pub(crate) async fn run(
+    connection: &mut Connection,
+    chain: &ChainState,
+    proxy: &TcpProxy,
+    client: &mut Stream,
+    head: Box<[u8]>,
+) -> CloseReason {
+    let stats = Arc::clone(chain.tcp(&proxy.stat_prefix, &connection.shared.registry));
+    stats.inc(TcpStat::DownstreamCxTotal);
+    let connected = match open(connection, proxy).await {
+        Ok(connected) => connected,
+        Err(CloseReason::NoCluster) => {
+            stats.inc(TcpStat::DownstreamCxNoRoute);
+            return CloseReason::NoCluster;
+        }
+        Err(reason) => return reason,
+    };
+    let start = connection.report.flow().start;
+    let max = proxy.more.as_deref().and_then(|m| m.max_duration);
+    connection.control.establish(start, proxy.idle_timeout, max);
+    connection.report.connected(proxy);
+    let limit = connection.version.listener.buffer_limit as usize;
+    let mut moved = Moved::default();
+    let mut endpoint = Stream::from(connected.stream);
+    let reason = relay(client, &mut endpoint, &connection.control, (limit, head), &mut moved).await;
+    drop(endpoint);
+    let flow = connection.report.flow_mut();
+    (flow.received, flow.sent) = (moved.up, moved.down);
+    stats.add(TcpStat::DownstreamCxRxBytesTotal, moved.up);
+    stats.add(TcpStat::DownstreamCxTxBytesTotal, moved.down);
+    match reason {
+        CloseReason::IdleTimeout => stats.inc(TcpStat::IdleTimeout),
+        CloseReason::MaxDuration => stats.inc(TcpStat::MaxDownstreamConnectionDuration),
+        _ => {}
+    }
+    reason
+}
+
+/// Writes the configured bytes and closes.
+pub(crate) async fn respond(connection: &mut Connection, client: &mut Stream, bytes: &[u8]) -> CloseReason {
+    connection.control.set_deadline(Instant::now(), Some(connection.version.listener.listener_filters_timeout));
+    let mut written = 0;
+    let control = &connection.control;
+    let reason = poll_fn(|cx| {
+        control.watch(cx);
+        while written < bytes.len() {
+            if control.kill_code().is_some() {
+                return Poll::Ready(CloseReason::DownstreamReset);
+            }
+            match std::task::ready!(client.poll_write_slice(cx, &bytes[written..])) {
+                Ok(n) => written += n,
+                Err(_) => return Poll::Ready(CloseReason::DownstreamReset),
+            }
+        }
+        let _ = client.poll_finish(cx);
+        Poll::Ready(CloseReason::DirectResponse)
+    })
+    .await;
+    connection.report.flow_mut().sent = written as u64;
+    reason
+}
+
+/// Chooses the cluster, asks its circuit breakers, and tries endpoints until one is connected.
+async fn open(connection: &mut Connection, proxy: &TcpProxy) -> Result<Connected, CloseReason> {
+    let destination = choose(&proxy.route);
+    let hash_source = proxy.more.as_deref().is_some_and(|m: &More| m.hash_source_ip);
+    let flow = connection.report.flow_mut();
+    let hash = hash_source.then(|| flow.remote.map(hash_ip)).flatten();
+    flow.upstream = Some(Box::new(Upstream::to(&destination.cluster)));
+    let cluster = connection.shared.clusters.get(&destination.cluster).ok_or(CloseReason::NoCluster)?;
+    let mut pending = cluster.admit().map_err(refused)?;
+    let most = proxy.more.as_deref().map_or(1, |m| m.max_connect_attempts.max(1));
+    let mut tried: Vec<Arc<Host>> = Vec::new();
+    let mut failures = 0;
+    loop {
+        let pick = Pick { metadata_match: destination.metadata_match.as_deref(), hash, tried: &tried };
+        let host = cluster.pick(&pick).map_err(refused)?;
+        let error = match attempt(connection, &mut pending, &host).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => error,
+        };
+        failed(connection, error);
+        failures += 1;
+        if failures >= most {
+            return Err(CloseReason::ConnectFailed(error));
+        }
+        tried.push(host);
+        back_off(proxy.more.as_deref(), failures).await;
+    }
+}
+
+/// One endpoint, within the cluster's connect timeout.
+async fn attempt(
+    connection: &mut Connection,
+    pending: &mut Pending,
+    host: &Arc<Host>,
+) -> Result<Connected, ConnectError> {
+    if let Some(upstream) = connection.report.flow_mut().upstream.as_deref_mut() {
+        upstream.attempts += 1;
+        upstream.host = Some(host.address().clone());
+    }
+    let connected = connect(pending, host).await?;
+    if let Some(upstream) = connection.report.flow_mut().upstream.as_deref_mut() {
+        upstream.connected = Some(Instant::now());
+        upstream.failure = None;
+    }
+    Ok(connected)
+}
+
+/// Keeps what the last attempt said, for the access log and for the reason.
+fn failed(connection: &mut Connection, error: ConnectError) {
+    if let Some(upstream) = connection.report.flow_mut().upstream.as_deref_mut() {
+        upstream.failure = Some(error);
+    }
+}
+
+/// `backoff_options`: a random time below base × 2^(n-1), at most max.
+async fn back_off(more: Option<&More>, failures: u32) {
+    if let Some((base, max)) = more.and_then(|m| m.backoff) {
+        let most = base.saturating_mul(1 << (failures - 1).min(20)).min(max);
+        tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
+    }
+}
+
+/// Weighted clusters: a lot over the sum of the weights.
+fn choose(route: &Route) -> &Destination {
+    match route {
+        Route::Cluster(destination) => destination,
+        Route::Weighted { clusters, total } => {
+            let mut lot = fastrand::u64(0..(*total).max(1));
+            for (weight, destination) in clusters {
+                match lot.checked_sub(u64::from(*weight)) {
+                    Some(rest) => lot = rest,
+                    None => return destination,
+                }
+            }
+            // The lot is below the sum, so the loop has returned; the model refuses an empty list.
+            &clusters[0].1
+        }
+    }
+}
+
+/// Envoy hashes the text of the client's IP with xxHash64, seed 0 (`Network::HashPolicyImpl`).
+fn hash_ip(client: SocketAddr) -> u64 {
+    xxhash_rust::xxh64::xxh64(client.ip().to_string().as_bytes(), 0)
+}
+
+fn refused(error: PickError) -> CloseReason {
+    match error {
+        PickError::NoHealthyUpstream => CloseReason::NoHealthyUpstream,
+        PickError::Overflow => CloseReason::Overflow,
+    }
+}

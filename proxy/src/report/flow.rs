@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use config::model::address::Address;
 use config::model::chain::FilterChain;
 
-use crate::error::CloseReason;
+use crate::error::{CloseReason, ConnectError};
 
 /// Facts about one connection. Kept small: it lives as long as the connection does.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Flow {
     /// The chain that took the connection.
     pub chain: Option<Arc<FilterChain>>,
     /// What happened upstream; absent when it never came to that.
-    pub upstream: Option<Upstream>,
+    pub upstream: Option<Box<Upstream>>,
     /// Bytes from the client.
     pub received: u64,
     /// Bytes to the client.
@@ -54,8 +54,36 @@ pub struct Upstream {
     pub attempts: u32,
     /// Connected at.
     pub connected: Option<Instant>,
-    /// What the last failed attempt said (`%UPSTREAM_TRANSPORT_FAILURE_REASON%`).
-    pub failure: Option<Box<str>>,
+    /// Why the last attempt failed.
+    pub failure: Option<ConnectError>,
+}
+
+impl Flow {
+    /// A connection accepted just now.
+    pub fn new(id: u64, remote: Option<SocketAddr>, local: Address) -> Self {
+        Self {
+            id,
+            start: Instant::now(),
+            start_time: SystemTime::now(),
+            remote,
+            direct_remote: None,
+            local,
+            sni: None,
+            fingerprints: None,
+            chain: None,
+            upstream: None,
+            received: 0,
+            sent: 0,
+            close: None,
+        }
+    }
+}
+
+impl Upstream {
+    /// Nothing tried yet.
+    pub fn to(cluster: &Arc<str>) -> Self {
+        Self { cluster: Arc::clone(cluster), host: None, local: None, attempts: 0, connected: None, failure: None }
+    }
 }
 
 /// Client fingerprints.

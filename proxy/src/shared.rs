@@ -1,0 +1,99 @@
+//! What all connections of one proxy share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::metrics::{Registry, Scope, TlsInspectorStat};
+use crate::upstream::Clusters;
+
+/// Bounds on what clients can make this process hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of all listeners together (`envoy.resource_monitors.downstream_connections`); 0: no limit.
+    pub connections: u64,
+    /// Connections whose ClientHello is not complete yet.
+    pub hellos: u32,
+    /// Pipes for splice(2), 1 MiB each.
+    pub pipes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 0, hellos: 16_384, pipes: 32 }
+    }
+}
+
+/// What all connections of one proxy share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Clusters and their endpoints.
+    pub clusters: Arc<Clusters>,
+    /// All metrics.
+    pub registry: Arc<Registry>,
+    /// Bounds.
+    pub limits: Limits,
+    pub(crate) tls_inspector: Arc<Scope<TlsInspectorStat>>,
+    open: AtomicU64,
+    hellos: AtomicU32,
+    next_id: AtomicU64,
+}
+
+impl Shared {
+    /// Nothing is open yet.
+    pub fn new(clusters: Arc<Clusters>, registry: Arc<Registry>, limits: Limits) -> Arc<Self> {
+        let tls_inspector = registry.tls_inspector();
+        Arc::new(Self {
+            clusters,
+            registry,
+            limits,
+            tls_inspector,
+            open: AtomicU64::new(0),
+            hellos: AtomicU32::new(0),
+            next_id: AtomicU64::new(0),
+        })
+    }
+
+    /// Connections open at this moment.
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// `%CONNECTION_ID%` of the next connection.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Room for one more connection, until the permit is dropped.
+    pub(crate) fn connection(self: &Arc<Self>) -> Option<OpenPermit> {
+        let before = self.open.fetch_add(1, Ordering::Relaxed);
+        let permit = OpenPermit(Arc::clone(self));
+        (self.limits.connections == 0 || before < self.limits.connections).then_some(permit)
+    }
+
+    /// Room for one more connection that has not said yet where it wants to go.
+    pub(crate) fn hello(&self) -> Option<HelloPermit<'_>> {
+        let before = self.hellos.fetch_add(1, Ordering::Relaxed);
+        let permit = HelloPermit(self);
+        (before < self.limits.hellos).then_some(permit)
+    }
+}
+
+/// One open connection.
+#[derive(Debug)]
+pub(crate) struct OpenPermit(Arc<Shared>);
+
+impl Drop for OpenPermit {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One connection whose ClientHello is awaited.
+#[derive(Debug)]
+pub(crate) struct HelloPermit<'a>(&'a Shared);
+
+impl Drop for HelloPermit<'_> {
+    fn drop(&mut self) {
+        self.0.hellos.fetch_sub(1, Ordering::Relaxed);
+    }
+}
