@@ -1,1 +1,3 @@
-//! Placeholder, filled by its own change.
+//! The sources of configuration: the control plane (ADS), files, or both.
+
+pub mod file;

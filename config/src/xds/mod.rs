@@ -1,1 +1,61 @@
-//! Placeholder, filled by its own change.
+//! xDS over one aggregated stream (ADS), incremental or state of the world.
+//!
+//! [`delta::Delta`] and [`sotw::Sotw`] hold the protocol: plain state machines without I/O, messages in, messages and
+//! [`Batch`](crate::store::Batch)es out, with the same verbs: *open* a stream, *subscribe*, *receive*, *settle*.
+//! [`client::Client`] is the only part that knows sockets and time. What a resource means is the business of the
+//! [`Sink`], usually a [`Store`](crate::store::Store) with an engine behind it; nothing is queued between the two.
+
+pub mod backoff;
+pub mod client;
+pub mod delta;
+mod expiry;
+mod protocol;
+mod resource;
+mod session;
+mod settle;
+pub mod sotw;
+pub mod status;
+mod subscription;
+pub mod target;
+pub mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use protocol::{Machine, PerKind, Subscribed};
+pub use settle::{Delivery, Outcome, Unsettled};
+pub use status::Status;
+pub use subscription::Interest;
+
+use crate::snapshot::Kind;
+use crate::source::file::FileSource;
+use crate::store::{Applied, Batch};
+
+#[allow(unused_imports)]
+pub(crate) use resource::{Entry, Refused, bundled};
+
+/// Where configuration goes, and who says what else is needed. Lives on the control runtime; never called twice at once.
+pub trait Sink {
+    /// Puts a batch in force and says what of it was refused. A batch may be empty: the control plane answered that
+    /// there is nothing.
+    fn apply(&mut self, batch: Batch) -> Applied;
+
+    /// Every name of `kind` to be asked of the control plane, sorted: what resources in force **or warming** refer to.
+    fn wanted(&self, kind: Kind) -> Vec<Arc<str>>;
+
+    /// Files that resources in force or warming refer to (`path_config_source` of an EDS, RDS or SDS reference).
+    fn files(&self) -> Vec<FileSource> {
+        Vec::new()
+    }
+
+    /// Called whenever something in `status` has changed.
+    fn status(&mut self, status: &Status);
+}
+
+/// The kind that a type URL names, whatever its authority; `None` for a type that we never ask for.
+pub(crate) fn kind_of(type_url: &str) -> Option<Kind> {
+    let name = type_url.rsplit('/').next()?;
+    Kind::ALL.into_iter().find(|kind| kind.type_url().rsplit('/').next() == Some(name))
+}
