@@ -1,5 +1,12 @@
 //! What is said about a resource that is refused, or of which a part is not honoured.
 
+#[allow(dead_code)]
+mod context;
+#[allow(dead_code)]
+mod unknown;
+
+pub(crate) use context::{Context, immaterial};
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -380,3 +380,5 @@ pub struct SocketOptions {
     /// `upstream_connection_options.tcp_keepalive`: (probes, idle time, interval).
     pub keepalive: Option<(Option<u32>, Option<Duration>, Option<Duration>)>,
 }
+
+pub(crate) mod proto;

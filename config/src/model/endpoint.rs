@@ -85,3 +85,5 @@ pub enum Health {
     /// Used only when healthy ones are too few.
     Degraded,
 }
+
+pub(crate) mod proto;

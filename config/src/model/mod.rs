@@ -2,12 +2,15 @@
 //!
 //! Every type here is immutable and cheap to share; absent optional parts are boxed, because ten thousand clusters
 //! and filter chains must fit into a few MiB.
+#![allow(dead_code)]
 
 pub mod access_log;
 pub mod address;
 pub mod chain;
 pub mod cluster;
+pub(crate) mod data_source;
 pub mod endpoint;
+pub(crate) mod extension;
 pub mod http;
 pub mod listener;
 pub mod metadata;

@@ -91,3 +91,5 @@ pub enum Pattern {
     /// RE2 full match.
     Regex(Box<Regex>),
 }
+
+pub(crate) mod proto;

@@ -1,0 +1,411 @@
+//! `lb_policy` with its options, `load_balancing_policy`, `common_lb_config`.
+
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::cluster::v3 as pb;
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::extensions::load_balancing_policies as policies;
+use envoy_types::pb::envoy::r#type::v3::Percent;
+use envoy_types::pb::google::protobuf;
+use pb::cluster::common_lb_config::{
+    ConsistentHashingLbConfig, LocalityConfigSpecifier, LocalityWeightedLbConfig, ZoneAwareLbConfig,
+};
+use pb::cluster::{
+    CommonLbConfig, LbConfig, LbPolicy as Policy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig,
+    RoundRobinLbConfig, SlowStartConfig,
+};
+use policies::common::v3 as common;
+
+use crate::model::cluster::{HashFunction, LbCommon, LbPolicy, RingHash};
+use crate::model::extension;
+use crate::reject::{Context, Rejection, immaterial};
+
+/// Both bound and default of `maximum_ring_size`.
+const MAX_RING: u64 = 8 * 1024 * 1024;
+const MIN_RING: u64 = 1024;
+const MAGLEV_TABLE: u64 = 65_537;
+const MAX_MAGLEV_TABLE: u64 = 5_000_011;
+/// Envoy's defaults of `zone_aware_lb_config`.
+const ZONE_AWARE: (f64, u64) = (100.0, 6);
+
+const HASHED_BY_ADDRESS: &str = "hosts are hashed by address";
+const NO_BOUND: &str = "load is not bounded";
+
+/// The fields of a cluster that choose its balancer.
+pub(super) struct Fields {
+    pub(super) lb_policy: i32,
+    pub(super) lb_config: Option<LbConfig>,
+    pub(super) load_balancing_policy: Option<pb::LoadBalancingPolicy>,
+    pub(super) common_lb_config: Option<CommonLbConfig>,
+}
+
+/// The balancer and what is common to all.
+pub(super) fn balance(cx: &mut Context, fields: Fields, subsets: bool) -> Result<(LbPolicy, LbCommon), Rejection> {
+    let Fields { lb_policy, lb_config, load_balancing_policy, common_lb_config } = fields;
+    let policy: Policy = cx.variant("lb_policy", lb_policy)?;
+    let mut common = match common_lb_config {
+        None => LbCommon::default(),
+        Some(ref config) if load_balancing_policy.is_some() && has_partial(config) => {
+            return Err(cx.reject(
+                "load_balancing_policy",
+                "cannot be combined with zone_aware_lb_config, locality_weighted_lb_config or \
+                 consistent_hashing_lb_config of common_lb_config",
+            ));
+        }
+        Some(config) => cx.at("common_lb_config", |cx| self::common(cx, config))?,
+    };
+    let lb = match (load_balancing_policy, policy) {
+        (Some(_), _) if subsets => {
+            return Err(cx.reject("load_balancing_policy", "cannot be combined with lb_subset_config"));
+        }
+        (Some(typed), _) => cx.at("load_balancing_policy", |cx| self::typed(cx, typed, &mut common))?,
+        (None, Policy::LoadBalancingPolicyConfig) => {
+            return Err(cx.reject("load_balancing_policy", "value is required"));
+        }
+        (None, Policy::ClusterProvided) => {
+            return Err(cx.reject("lb_policy", "CLUSTER_PROVIDED is not valid for this type of cluster"));
+        }
+        (None, policy) => plain(cx, policy, lb_config, &mut common)?,
+    };
+    Ok((lb, common))
+}
+
+fn has_partial(config: &CommonLbConfig) -> bool {
+    config.locality_config_specifier.is_some() || config.consistent_hashing_lb_config.is_some()
+}
+
+fn plain(
+    cx: &mut Context,
+    policy: Policy,
+    config: Option<LbConfig>,
+    common: &mut LbCommon,
+) -> Result<LbPolicy, Rejection> {
+    // Envoy reads the options of the policy in use only, but validates whichever are there.
+    match (policy, config) {
+        (Policy::RoundRobin, Some(LbConfig::RoundRobinLbConfig(RoundRobinLbConfig { slow_start_config }))) => {
+            common.slow_start = cx.at("round_robin_lb_config", |cx| self::slow_start(cx, slow_start_config))?;
+            Ok(LbPolicy::RoundRobin)
+        }
+        (Policy::RoundRobin, _) => Ok(LbPolicy::RoundRobin),
+        (Policy::LeastRequest, Some(LbConfig::LeastRequestLbConfig(config))) => {
+            cx.at("least_request_lb_config", |cx| {
+                let LeastRequestLbConfig { choice_count, active_request_bias, slow_start_config } = config;
+                common.slow_start = self::slow_start(cx, slow_start_config)?;
+                least_request(cx, choice_count, active_request_bias)
+            })
+        }
+        (Policy::LeastRequest, _) => least_request(cx, None, None),
+        (Policy::RingHash, Some(LbConfig::RingHashLbConfig(config))) => cx.at("ring_hash_lb_config", |cx| {
+            let RingHashLbConfig { minimum_ring_size, hash_function, maximum_ring_size } = config;
+            let function = match cx.variant("hash_function", hash_function)? {
+                pb::cluster::ring_hash_lb_config::HashFunction::XxHash => HashFunction::XxHash,
+                pb::cluster::ring_hash_lb_config::HashFunction::MurmurHash2 => HashFunction::MurmurHash2,
+            };
+            ring_hash(cx, minimum_ring_size, maximum_ring_size, function)
+        }),
+        (Policy::RingHash, _) => ring_hash(cx, None, None, HashFunction::XxHash),
+        (Policy::Maglev, Some(LbConfig::MaglevLbConfig(MaglevLbConfig { table_size }))) => {
+            cx.at("maglev_lb_config", |cx| maglev(cx, table_size))
+        }
+        (Policy::Maglev, _) => maglev(cx, None),
+        (Policy::Random, _) => Ok(LbPolicy::Random),
+        (Policy::ClusterProvided | Policy::LoadBalancingPolicyConfig, _) => {
+            Err(cx.reject("lb_policy", "not a policy by itself"))
+        }
+    }
+}
+
+fn least_request(
+    cx: &Context,
+    choice_count: Option<protobuf::UInt32Value>,
+    bias: Option<core::RuntimeDouble>,
+) -> Result<LbPolicy, Rejection> {
+    let choices = choice_count.map_or(2, |w| w.value);
+    if choices < 2 {
+        return Err(cx.reject("choice_count", "value must be greater than or equal to 2"));
+    }
+    Ok(LbPolicy::LeastRequest { choices, bias: runtime_double(bias, 1.0).max(0.0) })
+}
+
+fn runtime_double(value: Option<core::RuntimeDouble>, default: f64) -> f64 {
+    match value {
+        None => default,
+        Some(core::RuntimeDouble { default_value, runtime_key }) => {
+            immaterial(runtime_key, "no runtime layer is applied, so that the default holds");
+            default_value
+        }
+    }
+}
+
+fn ring_hash(
+    cx: &Context,
+    minimum: Option<protobuf::UInt64Value>,
+    maximum: Option<protobuf::UInt64Value>,
+    function: HashFunction,
+) -> Result<LbPolicy, Rejection> {
+    let size = |field, value: Option<protobuf::UInt64Value>, default| match value.map_or(default, |w| w.value) {
+        size @ 0..=MAX_RING => Ok(size),
+        _ => Err(cx.reject(field, "value must be less than or equal to 8388608")),
+    };
+    let minimum_size = size("minimum_ring_size", minimum, MIN_RING)?;
+    let maximum_size = size("maximum_ring_size", maximum, MAX_RING)?;
+    if minimum_size > maximum_size {
+        return Err(cx.reject(
+            "minimum_ring_size",
+            format!("ring hash: minimum_ring_size ({minimum_size}) > maximum_ring_size ({maximum_size})"),
+        ));
+    }
+    Ok(LbPolicy::RingHash(RingHash { minimum_size, maximum_size, function }))
+}
+
+fn maglev(cx: &Context, table_size: Option<protobuf::UInt64Value>) -> Result<LbPolicy, Rejection> {
+    let table_size = table_size.map_or(MAGLEV_TABLE, |w| w.value);
+    if table_size > MAX_MAGLEV_TABLE {
+        return Err(cx.reject("table_size", "value must be less than or equal to 5000011"));
+    }
+    let prime = table_size > 1 && (2..).take_while(|d| d * d <= table_size).all(|d| table_size % d != 0);
+    if !prime {
+        return Err(cx.reject("table_size", "the table size of maglev must be prime number"));
+    }
+    Ok(LbPolicy::Maglev { table_size })
+}
+
+/// Window, aggression, least weight in percent.
+type SlowStart = Option<(Duration, f64, f64)>;
+
+fn slow_start(cx: &mut Context, config: Option<SlowStartConfig>) -> Result<SlowStart, Rejection> {
+    let Some(SlowStartConfig { slow_start_window, aggression, min_weight_percent }) = config else { return Ok(None) };
+    slow_start_of(cx, slow_start_window, aggression, min_weight_percent)
+}
+
+fn typed_slow_start(cx: &mut Context, config: Option<common::SlowStartConfig>) -> Result<SlowStart, Rejection> {
+    let Some(common::SlowStartConfig { slow_start_window, aggression, min_weight_percent }) = config else {
+        return Ok(None);
+    };
+    slow_start_of(cx, slow_start_window, aggression, min_weight_percent)
+}
+
+fn slow_start_of(
+    cx: &mut Context,
+    window: Option<protobuf::Duration>,
+    aggression: Option<core::RuntimeDouble>,
+    least: Option<Percent>,
+) -> Result<SlowStart, Rejection> {
+    cx.at("slow_start_config", |cx| {
+        let Some(window) = cx.duration("slow_start_window", window)? else { return Ok(None) };
+        let aggression = runtime_double(aggression, 1.0);
+        if aggression <= 0.0 {
+            return Err(cx.reject("aggression", "value must be greater than 0"));
+        }
+        let least = cx.percent("min_weight_percent", least.map_or(10.0, |p| p.value))?;
+        Ok((!window.is_zero()).then_some((window, aggression, least)))
+    })
+}
+
+fn common(cx: &mut Context, config: CommonLbConfig) -> Result<LbCommon, Rejection> {
+    let CommonLbConfig {
+        healthy_panic_threshold,
+        update_merge_window,
+        ignore_new_hosts_until_first_hc,
+        close_connections_on_host_set_change,
+        consistent_hashing_lb_config,
+        override_host_status,
+        locality_config_specifier,
+    } = config;
+    immaterial(update_merge_window, "an update of hosts costs what changed, so that none waits for the next");
+    immaterial(override_host_status, "for stateful sessions of HTTP");
+    let mut common =
+        LbCommon { ignore_new_hosts_until_first_hc, close_connections_on_host_set_change, ..LbCommon::default() };
+    if let Some(Percent { value }) = healthy_panic_threshold {
+        common.healthy_panic_threshold = cx.at("healthy_panic_threshold", |cx| cx.percent("value", value))?;
+    }
+    if let Some(ConsistentHashingLbConfig { use_hostname_for_hashing, hash_balance_factor }) =
+        consistent_hashing_lb_config
+    {
+        cx.at("consistent_hashing_lb_config", |cx| {
+            cx.ignore("use_hostname_for_hashing", &use_hostname_for_hashing, HASHED_BY_ADDRESS);
+            balance_factor(cx, hash_balance_factor)
+        })?;
+    }
+    match locality_config_specifier {
+        None => {}
+        Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})) => {
+            common.locality_weighted = true;
+        }
+        Some(LocalityConfigSpecifier::ZoneAwareLbConfig(config)) => {
+            let ZoneAwareLbConfig { routing_enabled, min_cluster_size, fail_traffic_on_panic } = config;
+            common.fail_traffic_on_panic = fail_traffic_on_panic;
+            common.zone_aware =
+                cx.at("zone_aware_lb_config", |cx| zone_aware(cx, routing_enabled, min_cluster_size))?;
+        }
+    }
+    Ok(common)
+}
+
+fn balance_factor(cx: &mut Context, factor: Option<protobuf::UInt32Value>) -> Result<(), Rejection> {
+    if factor.as_ref().is_some_and(|f| f.value < 100) {
+        return Err(cx.reject("hash_balance_factor", "value must be greater than or equal to 100"));
+    }
+    cx.ignore("hash_balance_factor", &factor, NO_BOUND);
+    Ok(())
+}
+
+fn zone_aware(
+    cx: &mut Context,
+    enabled: Option<Percent>,
+    size: Option<protobuf::UInt64Value>,
+) -> Result<Option<(f64, u64)>, Rejection> {
+    if enabled.is_none() && size.is_none() {
+        return Ok(None);
+    }
+    let enabled = cx.percent("routing_enabled", enabled.map_or(ZONE_AWARE.0, |p| p.value))?;
+    Ok(Some((enabled, size.map_or(ZONE_AWARE.1, |w| w.value))))
+}
+
+/// The first policy of the list that is known, as Envoy takes it.
+fn typed(
+    cx: &mut Context,
+    pb::LoadBalancingPolicy { policies }: pb::LoadBalancingPolicy,
+    common: &mut LbCommon,
+) -> Result<LbPolicy, Rejection> {
+    let mut names = Vec::new();
+    for (i, pb::load_balancing_policy::Policy { typed_extension_config }) in policies.into_iter().enumerate() {
+        let Some(core::TypedExtensionConfig { name, typed_config }) = typed_extension_config else { continue };
+        let found = cx.item("policies", i, |cx| {
+            cx.at("typed_extension_config", |cx| {
+                let (type_name, body) = extension::required(cx, &name, typed_config)?;
+                cx.at("typed_config", |cx| one_typed(cx, &type_name, &body, common))
+            })
+        })?;
+        match found {
+            Some(policy) => return Ok(policy),
+            None => names.push(name),
+        }
+    }
+    let names = names.join(", ");
+    Err(cx.reject("policies", format!("didn't find a registered load balancer factory among [{names}]")))
+}
+
+fn one_typed(
+    cx: &mut Context,
+    type_name: &str,
+    body: &[u8],
+    common: &mut LbCommon,
+) -> Result<Option<LbPolicy>, Rejection> {
+    let Some(policy) = type_name.strip_prefix("envoy.extensions.load_balancing_policies.") else { return Ok(None) };
+    Ok(Some(match policy {
+        "round_robin.v3.RoundRobin" => {
+            let policies::round_robin::v3::RoundRobin { slow_start_config, locality_lb_config } = cx.decode(body)?;
+            common.slow_start = typed_slow_start(cx, slow_start_config)?;
+            locality(cx, locality_lb_config, common)?;
+            LbPolicy::RoundRobin
+        }
+        "least_request.v3.LeastRequest" => {
+            let policies::least_request::v3::LeastRequest {
+                choice_count,
+                active_request_bias,
+                slow_start_config,
+                locality_lb_config,
+                enable_full_scan,
+                selection_method,
+            } = cx.decode(body)?;
+            cx.ignore("enable_full_scan", &enable_full_scan.filter(|f| f.value), "hosts are sampled");
+            cx.ignore("selection_method", &selection_method, "hosts are sampled");
+            common.slow_start = typed_slow_start(cx, slow_start_config)?;
+            locality(cx, locality_lb_config, common)?;
+            least_request(cx, choice_count, active_request_bias)?
+        }
+        "random.v3.Random" => {
+            let policies::random::v3::Random { locality_lb_config } = cx.decode(body)?;
+            locality(cx, locality_lb_config, common)?;
+            LbPolicy::Random
+        }
+        "ring_hash.v3.RingHash" => {
+            let config = cx.decode(body)?;
+            typed_ring_hash(cx, config, common)?
+        },
+        "maglev.v3.Maglev" => {
+            let policies::maglev::v3::Maglev { table_size, consistent_hashing_lb_config, locality_weighted_lb_config } =
+                cx.decode(body)?;
+            consistent(cx, consistent_hashing_lb_config)?;
+            common.locality_weighted = locality_weighted_lb_config.is_some();
+            maglev(cx, table_size)?
+        }
+        _ => return Ok(None),
+    }))
+}
+
+
+fn typed_ring_hash(
+    cx: &mut Context,
+    config: policies::ring_hash::v3::RingHash,
+    common: &mut LbCommon,
+) -> Result<LbPolicy, Rejection> {
+    use policies::ring_hash::v3::ring_hash::HashFunction as Function;
+    let policies::ring_hash::v3::RingHash {
+        hash_function,
+        minimum_ring_size,
+        maximum_ring_size,
+        use_hostname_for_hashing,
+        hash_balance_factor,
+        consistent_hashing_lb_config,
+        locality_weighted_lb_config,
+    } = config;
+    cx.ignore("use_hostname_for_hashing", &use_hostname_for_hashing, HASHED_BY_ADDRESS);
+    balance_factor(cx, hash_balance_factor)?;
+    consistent(cx, consistent_hashing_lb_config)?;
+    common.locality_weighted = locality_weighted_lb_config.is_some();
+    if minimum_ring_size.as_ref().is_some_and(|w| w.value == 0) {
+        return Err(cx.reject("minimum_ring_size", "value must be greater than or equal to 1"));
+    }
+    let function = match cx.variant("hash_function", hash_function)? {
+        Function::DefaultHash | Function::XxHash => HashFunction::XxHash,
+        Function::MurmurHash2 => HashFunction::MurmurHash2,
+    };
+    ring_hash(cx, minimum_ring_size, maximum_ring_size, function)
+}
+
+fn consistent(cx: &mut Context, config: Option<common::ConsistentHashingLbConfig>) -> Result<(), Rejection> {
+    let Some(common::ConsistentHashingLbConfig { use_hostname_for_hashing, hash_balance_factor, hash_policy }) =
+        config
+    else {
+        return Ok(());
+    };
+    cx.at("consistent_hashing_lb_config", |cx| {
+        cx.ignore("use_hostname_for_hashing", &use_hostname_for_hashing, HASHED_BY_ADDRESS);
+        immaterial(hash_policy, "hashes HTTP requests");
+        balance_factor(cx, hash_balance_factor)
+    })
+}
+
+fn locality(
+    cx: &mut Context,
+    config: Option<common::LocalityLbConfig>,
+    into: &mut LbCommon,
+) -> Result<(), Rejection> {
+    use common::locality_lb_config::{LocalityConfigSpecifier as Specifier, LocalityWeightedLbConfig, ZoneAwareLbConfig};
+    match config.and_then(|common::LocalityLbConfig { locality_config_specifier }| locality_config_specifier) {
+        None => {}
+        Some(Specifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})) => into.locality_weighted = true,
+        Some(Specifier::ZoneAwareLbConfig(config)) => {
+            let ZoneAwareLbConfig {
+                routing_enabled,
+                min_cluster_size,
+                fail_traffic_on_panic,
+                force_locality_direct_routing,
+                force_local_zone,
+                locality_basis,
+            } = config;
+            into.fail_traffic_on_panic = fail_traffic_on_panic;
+            into.zone_aware = cx.at("locality_lb_config", |cx| {
+                cx.at("zone_aware_lb_config", |cx| {
+                    cx.ignore("force_locality_direct_routing", &force_locality_direct_routing, "routing by load");
+                    cx.ignore("force_local_zone", &force_local_zone, "routing by load");
+                    cx.ignore("locality_basis", &locality_basis, "localities are weighed by number of hosts");
+                    zone_aware(cx, routing_enabled, min_cluster_size)
+                })
+            })?;
+        }
+    }
+    Ok(())
+}
