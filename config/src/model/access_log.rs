@@ -171,3 +171,7 @@ pub enum Operator {
     /// Ours: why the connection ended, `%ZONEGATE_CLOSE_REASON%`.
     CloseReason,
 }
+
+pub mod format;
+mod operators;
+pub(crate) mod proto;

@@ -74,3 +74,5 @@ pub struct Destination {
     /// `metadata_match[envoy.lb]`, sorted by key, merged with the weighted cluster's own.
     pub metadata_match: Option<Arc<Fields>>,
 }
+
+pub(crate) mod proto;

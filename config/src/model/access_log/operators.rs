@@ -1,0 +1,197 @@
+//! The command operators by name, with what each takes.
+
+use super::format::{Command, FormatError};
+use super::{Operator, Piece};
+
+/// What an operator does with its argument.
+enum Make {
+    /// Takes none, nor a length.
+    Plain(Operator),
+    /// May have one.
+    Optional(fn(Option<Box<str>>) -> Operator),
+    /// Must have one; may have a length.
+    Required(fn(Box<str>) -> Operator),
+    /// About HTTP or TLS: the whole text is kept, and prints `-` on TCP.
+    Other(fn(Box<str>) -> Operator, Takes),
+}
+
+/// Syntax of an operator that prints `-`.
+#[derive(Clone, Copy)]
+enum Takes {
+    Nothing,
+    Optional,
+    Required,
+}
+
+/// Makes a piece of a template.
+pub(super) fn parse(command: Command<'_>) -> Result<Piece, FormatError> {
+    let Command { name, argument, length } = command;
+    let make = make(name).ok_or_else(|| FormatError::Unknown(name.into()))?;
+    let max_length = match length {
+        None => None,
+        Some(digits) => Some(digits.parse().map_err(|_| FormatError::Length(name.into()))?),
+    };
+    let (takes, length_allowed) = match &make {
+        Make::Plain(_) => (Takes::Nothing, false),
+        Make::Optional(_) => (Takes::Optional, false),
+        Make::Required(_) => (Takes::Required, true),
+        Make::Other(_, takes) => (*takes, !matches!(takes, Takes::Nothing)),
+    };
+    match (takes, argument) {
+        (Takes::Nothing, Some(_)) => return Err(FormatError::TakesNoArgument(name.into())),
+        (Takes::Required, None) => return Err(FormatError::NeedsArgument(name.into())),
+        _ => {}
+    }
+    if max_length.is_some() && !length_allowed {
+        return Err(FormatError::TakesNoLength(name.into()));
+    }
+    check_argument(name, argument)?;
+    let text = || -> Box<str> {
+        match argument {
+            None => name.into(),
+            Some(argument) => format!("{name}({argument})").into(),
+        }
+    };
+    let operator = match make {
+        Make::Plain(operator) => operator,
+        Make::Optional(make) => make(argument.filter(|a| !a.is_empty()).map(Into::into)),
+        Make::Required(make) => make(argument.unwrap_or_default().into()),
+        Make::Other(make, _) => make(text()),
+    };
+    Ok(Piece::Operator { operator, max_length })
+}
+
+fn check_argument(name: &str, argument: Option<&str>) -> Result<(), FormatError> {
+    let Some(argument) = argument else { return Ok(()) };
+    let bad = || Err(FormatError::Argument(name.into(), argument.into()));
+    match name {
+        _ if argument.contains(['\n', '\0']) => bad(),
+        "REQ" | "RESP" | "TRAILER" if argument.split('?').count() > 2 => bad(),
+        "COMMON_DURATION" => {
+            let parts: Vec<&str> = argument.split(':').collect();
+            match parts[..] {
+                [start, end, "ms" | "us" | "ns"] if !start.is_empty() && !end.is_empty() => Ok(()),
+                _ => bad(),
+            }
+        }
+        "REQUESTED_SERVER_NAME" => {
+            let (source, fallback) = argument.split_once(':').unwrap_or((argument, ""));
+            let known = |s| matches!(s, "" | "SNI_FIRST" | "SNI_ONLY" | "HOST_FIRST" | "HOST_ONLY" | "ORIG");
+            if (known(source) || source == "ORIG_OR_HOST") && known(fallback) { Ok(()) } else { bad() }
+        }
+        _ => Ok(()),
+    }
+}
+
+#[rustfmt::skip] // a table
+fn make(name: &str) -> Option<Make> {
+    use Make::{Optional, Other, Plain, Required};
+    use Operator as O;
+    Some(match name {
+        "START_TIME" => Optional(O::StartTime),
+        "START_TIME_LOCAL" => Optional(O::StartTimeLocal),
+        "EMIT_TIME" => Optional(O::EmitTime),
+        "BYTES_RECEIVED" => Plain(O::BytesReceived),
+        "BYTES_SENT" => Plain(O::BytesSent),
+        "PROTOCOL" => Plain(O::Protocol),
+        "RESPONSE_CODE" => Plain(O::ResponseCode),
+        "RESPONSE_CODE_DETAILS" => Optional(|_| O::ResponseCodeDetails),
+        "CONNECTION_TERMINATION_DETAILS" => Plain(O::ConnectionTerminationDetails),
+        "DURATION" => Plain(O::Duration),
+        "REQUEST_DURATION" => Plain(O::RequestDuration),
+        "REQUEST_TX_DURATION" => Plain(O::RequestTxDuration),
+        "RESPONSE_DURATION" => Plain(O::ResponseDuration),
+        "RESPONSE_TX_DURATION" => Plain(O::ResponseTxDuration),
+        "DOWNSTREAM_HANDSHAKE_DURATION" => Plain(O::DownstreamHandshakeDuration),
+        "ROUNDTRIP_DURATION" => Plain(O::RoundtripDuration),
+        "COMMON_DURATION" => Required(O::CommonDuration),
+        "RESPONSE_FLAGS" => Plain(O::ResponseFlags),
+        "RESPONSE_FLAGS_LONG" => Plain(O::ResponseFlagsLong),
+        "UPSTREAM_HOST" => Plain(O::UpstreamHost),
+        "UPSTREAM_HOST_NAME" => Plain(O::UpstreamHostName),
+        "UPSTREAM_HOST_NAME_WITHOUT_PORT" => Plain(O::UpstreamHostNameWithoutPort),
+        "UPSTREAM_CLUSTER" => Plain(O::UpstreamCluster),
+        "UPSTREAM_CLUSTER_RAW" => Plain(O::UpstreamClusterRaw),
+        "UPSTREAM_LOCAL_ADDRESS" => Plain(O::UpstreamLocalAddress),
+        "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" => Plain(O::UpstreamLocalAddressWithoutPort),
+        "UPSTREAM_LOCAL_PORT" => Plain(O::UpstreamLocalPort),
+        "UPSTREAM_REMOTE_ADDRESS" => Plain(O::UpstreamRemoteAddress),
+        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Plain(O::UpstreamRemoteAddressWithoutPort),
+        "UPSTREAM_REMOTE_PORT" => Plain(O::UpstreamRemotePort),
+        "UPSTREAM_TRANSPORT_FAILURE_REASON" => Plain(O::UpstreamTransportFailureReason),
+        "UPSTREAM_REQUEST_ATTEMPT_COUNT" => Plain(O::UpstreamRequestAttemptCount),
+        "UPSTREAM_CONNECTION_ID" => Plain(O::UpstreamConnectionId),
+        "UPSTREAM_PROTOCOL" => Plain(O::UpstreamProtocol),
+        "UPSTREAM_WIRE_BYTES_SENT" => Plain(O::UpstreamWireBytesSent),
+        "UPSTREAM_WIRE_BYTES_RECEIVED" => Plain(O::UpstreamWireBytesReceived),
+        "UPSTREAM_HEADER_BYTES_SENT" => Plain(O::UpstreamHeaderBytesSent),
+        "UPSTREAM_HEADER_BYTES_RECEIVED" => Plain(O::UpstreamHeaderBytesReceived),
+        "DOWNSTREAM_WIRE_BYTES_SENT" => Plain(O::DownstreamWireBytesSent),
+        "DOWNSTREAM_WIRE_BYTES_RECEIVED" => Plain(O::DownstreamWireBytesReceived),
+        "DOWNSTREAM_HEADER_BYTES_SENT" => Plain(O::DownstreamHeaderBytesSent),
+        "DOWNSTREAM_HEADER_BYTES_RECEIVED" => Plain(O::DownstreamHeaderBytesReceived),
+        "DOWNSTREAM_REMOTE_ADDRESS" => Plain(O::DownstreamRemoteAddress),
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Plain(O::DownstreamRemoteAddressWithoutPort),
+        "DOWNSTREAM_REMOTE_PORT" => Plain(O::DownstreamRemotePort),
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" => Plain(O::DownstreamDirectRemoteAddress),
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => Plain(O::DownstreamDirectRemoteAddressWithoutPort),
+        "DOWNSTREAM_DIRECT_REMOTE_PORT" => Plain(O::DownstreamDirectRemotePort),
+        // The address a connection was accepted on is never rewritten here.
+        "DOWNSTREAM_LOCAL_ADDRESS" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS" => Plain(O::DownstreamLocalAddress),
+        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT" =>
+            Plain(O::DownstreamLocalAddressWithoutPort),
+        "DOWNSTREAM_LOCAL_PORT" | "DOWNSTREAM_DIRECT_LOCAL_PORT" => Plain(O::DownstreamLocalPort),
+        "DOWNSTREAM_TRANSPORT_FAILURE_REASON" => Plain(O::DownstreamTransportFailureReason),
+        "DOWNSTREAM_DETECTED_CLOSE_TYPE" => Plain(O::DownstreamDetectedCloseType),
+        "CONNECTION_ID" => Plain(O::ConnectionId),
+        "STREAM_ID" => Plain(O::StreamId),
+        "REQUESTED_SERVER_NAME" => Optional(O::RequestedServerName),
+        "ROUTE_NAME" => Plain(O::RouteName),
+        "VIRTUAL_CLUSTER_NAME" => Plain(O::VirtualClusterName),
+        "FILTER_CHAIN_NAME" => Plain(O::FilterChainName),
+        "HOSTNAME" => Plain(O::Hostname),
+        "ACCESS_LOG_TYPE" => Plain(O::AccessLogType),
+        "UNIQUE_ID" => Plain(O::UniqueId),
+        "ENVIRONMENT" => Required(O::Environment),
+        "DYNAMIC_METADATA" => Required(O::DynamicMetadata),
+        "CLUSTER_METADATA" => Required(O::ClusterMetadata),
+        "UPSTREAM_METADATA" => Required(O::UpstreamMetadata),
+        "FILTER_STATE" => Required(O::FilterState),
+        "UPSTREAM_FILTER_STATE" => Required(O::UpstreamFilterState),
+        "TLS_JA3_FINGERPRINT" => Plain(O::TlsJa3Fingerprint),
+        "TLS_JA4_FINGERPRINT" => Plain(O::TlsJa4Fingerprint),
+        "ZONEGATE_KUMA_NAME" => Plain(O::KumaName),
+        "ZONEGATE_CLOSE_REASON" => Plain(O::CloseReason),
+
+        "DOWNSTREAM_PEER_CERT_V_START" | "DOWNSTREAM_PEER_CERT_V_END"
+        | "UPSTREAM_PEER_CERT_V_START" | "UPSTREAM_PEER_CERT_V_END" => Other(O::Tls, Takes::Optional),
+        "DOWNSTREAM_PEER_URI_SAN" | "DOWNSTREAM_PEER_DNS_SAN" | "DOWNSTREAM_PEER_IP_SAN"
+        | "DOWNSTREAM_PEER_EMAIL_SAN" | "DOWNSTREAM_PEER_OTHERNAME_SAN"
+        | "DOWNSTREAM_LOCAL_URI_SAN" | "DOWNSTREAM_LOCAL_DNS_SAN" | "DOWNSTREAM_LOCAL_IP_SAN"
+        | "DOWNSTREAM_LOCAL_EMAIL_SAN" | "DOWNSTREAM_LOCAL_OTHERNAME_SAN"
+        | "DOWNSTREAM_PEER_SUBJECT" | "DOWNSTREAM_LOCAL_SUBJECT" | "DOWNSTREAM_PEER_ISSUER"
+        | "DOWNSTREAM_TLS_SESSION_ID" | "DOWNSTREAM_TLS_CIPHER" | "DOWNSTREAM_TLS_VERSION"
+        | "DOWNSTREAM_PEER_FINGERPRINT_256" | "DOWNSTREAM_PEER_FINGERPRINT_1" | "DOWNSTREAM_PEER_SERIAL"
+        | "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256" | "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1"
+        | "DOWNSTREAM_PEER_CHAIN_SERIALS" | "DOWNSTREAM_PEER_CERT"
+        | "UPSTREAM_PEER_URI_SAN" | "UPSTREAM_PEER_DNS_SAN" | "UPSTREAM_PEER_IP_SAN"
+        | "UPSTREAM_LOCAL_URI_SAN" | "UPSTREAM_LOCAL_DNS_SAN" | "UPSTREAM_LOCAL_IP_SAN"
+        | "UPSTREAM_TLS_CIPHER" | "UPSTREAM_TLS_VERSION" | "UPSTREAM_TLS_SESSION_ID"
+        | "UPSTREAM_PEER_ISSUER" | "UPSTREAM_PEER_CERT" | "UPSTREAM_PEER_SUBJECT" => Other(O::Tls, Takes::Nothing),
+
+        "REQ" | "REQUEST_HEADER" | "RESP" | "RESPONSE_HEADER" | "TRAILER" | "RESPONSE_TRAILER"
+        | "QUERY_PARAM" => Other(O::Http, Takes::Required),
+        "PATH" | "GRPC_STATUS" => Other(O::Http, Takes::Optional),
+        "GRPC_STATUS_NUMBER" | "LOCAL_REPLY_BODY" | "TRACE_ID" | "SPAN_ID" | "QUERY_PARAMS" | "CUSTOM_FLAGS"
+        | "REQUEST_HEADERS_BYTES" | "RESPONSE_HEADERS_BYTES" | "RESPONSE_TRAILERS_BYTES"
+        | "UPSTREAM_CONNECTION_POOL_READY_DURATION" | "UPSTREAM_HOSTS_ATTEMPTED"
+        | "UPSTREAM_HOST_NAMES_ATTEMPTED" | "UPSTREAM_CONNECTION_IDS_ATTEMPTED" | "UPSTREAM_LOCAL_CLOSE_REASON"
+        | "UPSTREAM_DETECTED_CLOSE_TYPE" | "DOWNSTREAM_LOCAL_CLOSE_REASON" | "PROXY_PROTOCOL_TLV" =>
+            Other(O::Http, Takes::Nothing),
+        "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID"
+        | "DOWNSTREAM_REMOTE_ADDRESS_ENDPOINT_ID" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_ENDPOINT_ID"
+        | "UPSTREAM_LOCAL_ADDRESS_ENDPOINT_ID" | "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID" =>
+            Other(O::Http, Takes::Nothing),
+        _ => return None,
+    })
+}
