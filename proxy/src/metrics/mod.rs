@@ -7,6 +7,7 @@
 mod stat;
 mod histogram;
 mod registry;
+pub mod render;
 mod scope;
 pub mod sets;
 mod slot;
