@@ -65,6 +65,22 @@ impl Draining {
     }
 }
 
+/// What a drain of listeners covers: the parameters of Envoy's `POST /drain_listeners`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DrainListeners {
+    /// Only listeners with `traffic_direction: INBOUND`.
+    pub inbound_only: bool,
+    /// Listeners accept for the drain time before they stop; else they stop at once.
+    pub graceful: bool,
+    /// Connections are told, but listeners never stop.
+    pub skip_exit: bool,
+}
+
+impl DrainListeners {
+    /// What `kuma-dp` asks of Envoy at SIGUSR2: connections are told, listeners stay.
+    pub const FOR_GOOD: Self = Self { inbound_only: true, graceful: true, skip_exit: true };
+}
+
 /// The owner's end. Dropping it before it was used means that nothing will ever drain.
 #[derive(Debug)]
 pub struct Trigger {

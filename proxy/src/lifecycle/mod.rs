@@ -1,3 +1,5 @@
 //! The life of the process: getting ready, draining, signals.
 
 pub mod drain;
+pub mod ready;
+pub mod signal;
