@@ -1,0 +1,93 @@
+//! The peer's own certificate.
+
+use std::fmt;
+
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
+
+use super::error::VerifyError;
+use super::{Usage, san};
+
+/// How a certificate is named in errors: its subject, or its first name where the subject is empty (as in SVIDs), and
+/// its serial number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label(String);
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A parsed leaf.
+pub(super) struct Leaf<'a> {
+    /// As it came.
+    pub(super) der: &'a CertificateDer<'a>,
+    /// Parsed.
+    pub(super) parsed: X509Certificate<'a>,
+}
+
+impl<'a> Leaf<'a> {
+    /// Parses it.
+    pub(super) fn parse(der: &'a CertificateDer<'a>) -> Result<Self, VerifyError> {
+        let (rest, parsed) = X509Certificate::from_der(der).map_err(|e| VerifyError::Unreadable(e.to_string()))?;
+        if !rest.is_empty() {
+            return Err(VerifyError::Unreadable("bytes follow the certificate".to_owned()));
+        }
+        Ok(Self { der, parsed })
+    }
+
+    /// Its name in errors.
+    pub(super) fn label(&self) -> Label {
+        let subject = self.parsed.subject().to_string();
+        let name = if subject.is_empty() { san::list(&self.parsed).into_iter().next() } else { Some(subject) };
+        let serial = self.parsed.raw_serial_as_string();
+        Label(format!("certificate \"{}\" (serial {serial})", name.unwrap_or_default()))
+    }
+
+    /// notBefore ≤ now ≤ notAfter.
+    pub(super) fn check_dates(&self, now: UnixTime) -> Result<(), VerifyError> {
+        let validity = self.parsed.validity();
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        if now > validity.not_after.timestamp() {
+            return Err(VerifyError::Expired { leaf: self.label(), not_after: validity.not_after.to_string() });
+        }
+        if now < validity.not_before.timestamp() {
+            return Err(VerifyError::NotYetValid { leaf: self.label(), not_before: validity.not_before.to_string() });
+        }
+        Ok(())
+    }
+
+    /// Extended key usage, where it says anything, allows this role; key usage allows signing or key exchange.
+    pub(super) fn check_usage(&self, usage: Usage) -> Result<(), VerifyError> {
+        let refuse = |extension| VerifyError::Usage { leaf: self.label(), usage, extension };
+        let bad = |e: x509_parser::error::X509Error| VerifyError::Unreadable(e.to_string());
+        if let Some(extended) = self.parsed.extended_key_usage().map_err(bad)? {
+            let allowed = extended.value.any
+                || match usage {
+                    Usage::Server => extended.value.server_auth,
+                    Usage::Client => extended.value.client_auth,
+                };
+            if !allowed {
+                return Err(refuse("extended key usage"));
+            }
+        }
+        if let Some(key) = self.parsed.key_usage().map_err(bad)?
+            && !(key.value.digital_signature() || key.value.key_agreement() || key.value.key_encipherment())
+        {
+            return Err(refuse("key usage"));
+        }
+        Ok(())
+    }
+
+    /// One of its names is the one that was dialled.
+    pub(super) fn check_server_name(&self, name: &ServerName<'_>) -> Result<(), VerifyError> {
+        let entity = webpki::EndEntityCert::try_from(self.der).map_err(|e| VerifyError::Unreadable(e.to_string()))?;
+        entity.verify_is_valid_for_subject_name(name).map_err(|_| VerifyError::Name {
+            leaf: self.label(),
+            wanted: name.to_str().into_owned(),
+            found: san::describe(&self.parsed),
+        })
+    }
+}

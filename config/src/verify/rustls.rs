@@ -1,0 +1,205 @@
+//! The checks of this module as rustls' verifiers, and client configurations made of them. TLS 1.2 and 1.3 only.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::{Names, Trust, TrustError, Usage, VerifyError, verify};
+use crate::model::tls::{SanMatch, Validation};
+
+/// How a server's name is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// As Envoy does: by `match_typed_subject_alt_names` alone; the name that is dialled says nothing.
+    Configured,
+    /// As browsers do: the certificate must carry the name that is dialled.
+    Dialled,
+}
+
+/// Our cryptography: aws-lc.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// Verifies servers.
+///
+/// # Errors
+/// The trust list is empty or not readable.
+pub fn server_verifier(validation: &Validation, expect: Expect) -> Result<Arc<dyn ServerCertVerifier>, TrustError> {
+    Ok(Arc::new(Verifier::new(Some(validation), expect)?))
+}
+
+/// Verifies clients; without `required`, one that has no certificate is let through.
+///
+/// # Errors
+/// The trust list is empty or not readable.
+pub fn client_verifier(validation: &Validation, required: bool) -> Result<Arc<dyn ClientCertVerifier>, TrustError> {
+    let inner = Verifier::new(Some(validation), Expect::Configured)?;
+    let subjects = inner.trust.iter().flat_map(Trust::subjects).map(DistinguishedName::in_sequence).collect();
+    Ok(Arc::new(Client { inner, subjects, required }))
+}
+
+/// A client configuration that trusts nobody it should not; `validation: None` trusts everybody (`--skip-verify`).
+///
+/// # Errors
+/// As [`server_verifier`]; the provider without TLS 1.2 and 1.3 cannot occur with ours.
+pub fn client_config(
+    validation: Option<&Validation>,
+    expect: Expect,
+    alpn: &[&[u8]],
+) -> Result<Arc<ClientConfig>, ConfigError> {
+    let verifier = Arc::new(Verifier::new(validation, expect)?);
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])?;
+    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+/// Why there is no client configuration.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ConfigError {
+    /// See there.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// rustls' own words.
+    #[error("TLS is not usable: {0}")]
+    Rustls(#[from] Error),
+}
+
+#[derive(Debug)]
+struct Verifier {
+    /// `None`: everybody is trusted.
+    trust: Option<Trust>,
+    names: Box<[SanMatch]>,
+    expect: Expect,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Verifier {
+    fn new(validation: Option<&Validation>, expect: Expect) -> Result<Self, TrustError> {
+        Ok(Self {
+            trust: validation.map(|v| Trust::new(&v.trusted_ca)).transpose()?,
+            names: validation.map(|v| v.subject_alt_names.clone()).unwrap_or_default(),
+            expect,
+            algorithms: rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms,
+        })
+    }
+
+    fn check(&self, chain: Chain<'_>, usage: Usage, names: Names<'_>, now: UnixTime) -> Result<(), Error> {
+        let Some(trust) = &self.trust else { return Ok(()) };
+        let chain: Vec<_> = std::iter::once(chain.0).chain(chain.1).cloned().collect();
+        verify(trust, &chain, usage, names, now).map_err(refusal)
+    }
+}
+
+/// Leaf and the rest, as rustls gives them.
+type Chain<'a> = (&'a CertificateDer<'a>, &'a [CertificateDer<'a>]);
+
+/// Keeps our words, and lets rustls send the alert that fits.
+fn refusal(error: VerifyError) -> Error {
+    match error {
+        VerifyError::NoCertificate => Error::NoCertificatesPresented,
+        VerifyError::Unreadable(_)
+        | VerifyError::Expired { .. }
+        | VerifyError::NotYetValid { .. }
+        | VerifyError::Usage { .. }
+        | VerifyError::NotTrusted { .. }
+        | VerifyError::Name { .. }
+        | VerifyError::Trust(_) => Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error)))),
+    }
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let names = match self.expect {
+            Expect::Configured => Names::AnyOf(&self.names),
+            Expect::Dialled => Names::Server(name),
+        };
+        self.check((leaf, intermediates), Usage::Server, names, now).map(|()| ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, leaf, signed, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, leaf, signed, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+#[derive(Debug)]
+struct Client {
+    inner: Verifier,
+    subjects: Vec<DistinguishedName>,
+    required: bool,
+}
+
+impl ClientCertVerifier for Client {
+    fn client_auth_mandatory(&self) -> bool {
+        self.required
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &self.subjects
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let names = Names::AnyOf(&self.inner.names);
+        self.inner.check((leaf, intermediates), Usage::Client, names, now).map(|()| ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, leaf, signed, &self.inner.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, leaf, signed, &self.inner.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.algorithms.supported_schemes()
+    }
+}
