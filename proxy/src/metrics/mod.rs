@@ -12,6 +12,8 @@ mod scope;
 pub mod sets;
 mod slot;
 pub mod sni;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use histogram::{BOUNDS, Histogram};

@@ -83,7 +83,7 @@ impl SniSeries {
         self.add_at(name, totals, Instant::now());
     }
 
-    fn add_at(&self, name: &[u8], totals: Totals, now: Instant) {
+    pub(super) fn add_at(&self, name: &[u8], totals: Totals, now: Instant) {
         let name = printable(name);
         let hash = self.hasher.hash_one(name.as_str());
         let mut shard = lock(&self.shards[usize::from((hash >> 7) as u8) % SHARDS]);
