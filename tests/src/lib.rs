@@ -1,4 +1,4 @@
-//! What the end-to-end tests are made of.
+//! The harness of the end-to-end tests: everything that stands around a proxy, so that it can be watched from outside.
 //!
 //! A test starts our proxy and real Envoy with the same configuration ([`compare`]), sends both the same connections
 //! ([`client`], [`hello`]), and asks that clients, backends ([`backend`], [`mesh_service`]), statistics
