@@ -21,7 +21,8 @@ pub(crate) async fn serve(accepted: Accepted, active: Arc<Active>, shared: Arc<S
     let Accepted { mut stream, peer, address } = accepted;
     let version = active.version();
     let flow = Flow::new(shared.next_id(), peer, local(&version, address));
-    let mut connection = Connection { report: Report::open(flow, &active), active, shared, version, control: Registered::new() };
+    let mut connection =
+        Connection { report: Report::open(flow, &active), active, shared, version, control: Registered::new() };
     let reason = match connection.admit() {
         Ok(_permit) => Box::pin(connection.run(&mut stream)).await,
         Err(reason) => reason,

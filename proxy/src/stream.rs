@@ -67,7 +67,11 @@ impl Stream {
     }
 
     /// Runs one system call on the socket; `WouldBlock` from it clears the readiness that [`poll_ready`](Self::poll_ready) saw.
-    pub(crate) fn try_io<R>(&self, direction: Direction, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>) -> io::Result<R> {
+    pub(crate) fn try_io<R>(
+        &self,
+        direction: Direction,
+        call: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> io::Result<R> {
         let interest = match direction {
             Direction::Read => Interest::READABLE,
             Direction::Write => Interest::WRITABLE,

@@ -41,7 +41,13 @@ impl Socket {
 }
 
 /// Accepts until `stop`, then takes what is still in the queue: those clients believe to be connected.
-pub(super) async fn run(bound: Bound, address: usize, active: Arc<Active>, shared: Arc<Shared>, stop: CancellationToken) {
+pub(super) async fn run(
+    bound: Bound,
+    address: usize,
+    active: Arc<Active>,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+) {
     let socket = match bound {
         Bound::Tcp(socket) => TcpListener::from_std(socket).map(Socket::Tcp),
         Bound::Unix(socket) => UnixListener::from_std(socket).map(Socket::Unix),

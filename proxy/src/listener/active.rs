@@ -138,7 +138,8 @@ impl Listeners {
                 },
             }
         }
-        self.manager.set(ListenerManagerStat::TotalListenersActive, i64::try_from(self.active.len()).unwrap_or(i64::MAX));
+        self.manager
+            .set(ListenerManagerStat::TotalListenersActive, i64::try_from(self.active.len()).unwrap_or(i64::MAX));
         failed
     }
 
@@ -173,7 +174,11 @@ impl Listeners {
         }
         tracing::info!(listener = &*listener.name, addresses = ?listener.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(), "listening");
         let known = self.active.insert(Arc::clone(&listener.name), active).is_some();
-        self.manager.inc(if known { ListenerManagerStat::ListenerModified } else { ListenerManagerStat::ListenerAdded });
+        self.manager.inc(if known {
+            ListenerManagerStat::ListenerModified
+        } else {
+            ListenerManagerStat::ListenerAdded
+        });
         self.manager.add(ListenerManagerStat::ListenerCreateSuccess, self.workers.len() as u64);
         Ok(())
     }
@@ -204,7 +209,10 @@ impl Listeners {
 
     fn retire(&self, active: &Arc<Active>) {
         active.stop.cancel();
-        self.drain(active.version().chains.iter().map(Arc::clone).collect(), ListenerManagerStat::TotalListenersDraining);
+        self.drain(
+            active.version().chains.iter().map(Arc::clone).collect(),
+            ListenerManagerStat::TotalListenersDraining,
+        );
     }
 
     /// Ends the connections of `gone` when the drain time is over.

@@ -41,9 +41,9 @@ pub(crate) async fn first_bytes<R>(
             if control.kill_code().is_some() {
                 return Poll::Ready(Err(control.hello_kill()));
             }
-            let step = with_buffer(|buffer| read_round(cx, stream, &mut got, &mut buffer[..ROUND], |bytes| {
-                judge(&mut reader, bytes, &mut decide)
-            }));
+            let step = with_buffer(|buffer| {
+                read_round(cx, stream, &mut got, &mut buffer[..ROUND], |bytes| judge(&mut reader, bytes, &mut decide))
+            });
             if let Some(done) = ready!(step)? {
                 return Poll::Ready(Ok(done));
             }

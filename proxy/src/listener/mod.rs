@@ -15,6 +15,6 @@ pub use state::ChainState;
 
 pub(crate) use accept::Accepted;
 pub(crate) use active::Version;
-pub(crate) use chain::Facts;
+pub(crate) use chain::{Chains, Facts};
 pub(crate) use inspect::first_bytes;
 pub(crate) use proxy_protocol::read as read_proxy_protocol;

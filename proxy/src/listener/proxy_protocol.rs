@@ -70,7 +70,11 @@ fn parse(
     stats: &Scope<ProxyProtocolStat>,
 ) -> Option<Result<Origin, CloseReason>> {
     if !could_be_header(got) {
-        let stat = if wanted.allow_without { ProxyProtocolStat::NotFoundAllowed } else { ProxyProtocolStat::NotFoundDisallowed };
+        let stat = if wanted.allow_without {
+            ProxyProtocolStat::NotFoundAllowed
+        } else {
+            ProxyProtocolStat::NotFoundDisallowed
+        };
         stats.inc(stat);
         let plain = Origin { addresses: None, rest: std::mem::take(got) };
         return Some(if wanted.allow_without { Ok(plain) } else { Err(CloseReason::ProxyProtocol) });
@@ -119,8 +123,12 @@ fn could_be_header(got: &[u8]) -> bool {
 
 fn v1_addresses(addresses: &v1::Addresses) -> Option<(SocketAddr, SocketAddr)> {
     match addresses {
-        v1::Addresses::Tcp4(a) => Some(pair(a.source_address, a.source_port, a.destination_address, a.destination_port)),
-        v1::Addresses::Tcp6(a) => Some(pair(a.source_address, a.source_port, a.destination_address, a.destination_port)),
+        v1::Addresses::Tcp4(a) => {
+            Some(pair(a.source_address, a.source_port, a.destination_address, a.destination_port))
+        }
+        v1::Addresses::Tcp6(a) => {
+            Some(pair(a.source_address, a.source_port, a.destination_address, a.destination_port))
+        }
         v1::Addresses::Unknown => None,
     }
 }
@@ -130,8 +138,12 @@ fn v2_addresses(header: &v2::Header<'_>) -> Option<(SocketAddr, SocketAddr)> {
         return None;
     }
     match &header.addresses {
-        v2::Addresses::IPv4(a) => Some(pair(a.source_address, a.source_port, a.destination_address, a.destination_port)),
-        v2::Addresses::IPv6(a) => Some(pair(a.source_address, a.source_port, a.destination_address, a.destination_port)),
+        v2::Addresses::IPv4(a) => {
+            Some(pair(a.source_address, a.source_port, a.destination_address, a.destination_port))
+        }
+        v2::Addresses::IPv6(a) => {
+            Some(pair(a.source_address, a.source_port, a.destination_address, a.destination_port))
+        }
         v2::Addresses::Unix(_) | v2::Addresses::Unspecified => None,
     }
 }

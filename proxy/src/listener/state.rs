@@ -64,7 +64,8 @@ impl Bucket {
         let taken = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
             let (last, tokens) = ((state >> 32) as u32, state as u32);
             let fills = interval.saturating_sub(last);
-            let tokens = tokens.saturating_add(fills.saturating_mul(self.limit.tokens_per_fill)).min(self.limit.max_tokens);
+            let tokens =
+                tokens.saturating_add(fills.saturating_mul(self.limit.tokens_per_fill)).min(self.limit.max_tokens);
             Some((u64::from(interval.max(last)) << 32) | u64::from(tokens.checked_sub(1)?))
         });
         if taken.is_err() {

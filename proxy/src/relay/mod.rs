@@ -10,9 +10,9 @@ mod pump;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
+pub(crate) use buffer::with as with_buffer;
 pub use pipe::Budget;
 pub(crate) use pipe::install as install_pipes;
-pub(crate) use buffer::with as with_buffer;
 use pump::{Pump, Step};
 
 use crate::control::Control;
@@ -72,13 +72,17 @@ fn both(
     if !up.is_done() {
         match up.advance(cx, client, endpoint, limit, down.is_done(), &mut moved.up) {
             Ok(step) => again |= step == Step::Again,
-            Err(failure) => return Poll::Ready(failure.reason(CloseReason::DownstreamReset, CloseReason::UpstreamReset)),
+            Err(failure) => {
+                return Poll::Ready(failure.reason(CloseReason::DownstreamReset, CloseReason::UpstreamReset));
+            }
         }
     }
     if !down.is_done() {
         match down.advance(cx, endpoint, client, limit, up.is_done(), &mut moved.down) {
             Ok(step) => again |= step == Step::Again,
-            Err(failure) => return Poll::Ready(failure.reason(CloseReason::UpstreamReset, CloseReason::DownstreamReset)),
+            Err(failure) => {
+                return Poll::Ready(failure.reason(CloseReason::UpstreamReset, CloseReason::DownstreamReset));
+            }
         }
     }
     if up.is_done() && down.is_done() {

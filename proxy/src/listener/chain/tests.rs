@@ -123,7 +123,8 @@ fn destination_comes_before_the_name() {
     assert_eq!(found(&chains, &Given { sni: "b", ..Given::default() }), None);
     let elsewhere = Given { sni: "b", local: Some("10.0.0.1:9"), ..Given::default() };
     assert_eq!(found(&chains, &elsewhere).as_deref(), Some("any"));
-    let ranges = [("wide", range("10.0.0.0/8", &["a"])), ("narrow", range("10.0.0.0/24", &["b"])), ("v6", range("::/0", &[]))];
+    let ranges =
+        [("wide", range("10.0.0.0/8", &["a"])), ("narrow", range("10.0.0.0/24", &["b"])), ("v6", range("::/0", &[]))];
     assert_eq!(found(&ranges, &Given { sni: "b", ..Given::default() }).as_deref(), Some("narrow"));
     assert_eq!(found(&ranges, &Given { sni: "a", ..Given::default() }), None);
     let v6 = Given { local: Some("[::1]:1"), ..Given::default() };
@@ -136,7 +137,12 @@ fn sources() {
     let direct = Match { direct_source: Box::new([cidr("172.16.0.0/16")]), ..Match::default() };
     let local = Match { source_type: SourceType::SameIpOrLoopback, ..Match::default() };
     let port = Match { source_ports: Box::new([5000, 5001]), ..source("192.168.0.0/16") };
-    let chains = [("wide", source("192.168.0.0/16")), ("narrow", source("192.168.1.0/24")), ("local", local), ("any", Match::default())];
+    let chains = [
+        ("wide", source("192.168.0.0/16")),
+        ("narrow", source("192.168.1.0/24")),
+        ("local", local),
+        ("any", Match::default()),
+    ];
     let from = |remote| Given { remote: Some(remote), ..Given::default() };
     assert_eq!(found(&chains, &from("192.168.1.9:1")).as_deref(), Some("narrow"));
     assert_eq!(found(&chains, &from("192.168.2.9:1")).as_deref(), Some("wide"));
