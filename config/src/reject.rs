@@ -5,7 +5,8 @@ mod context;
 #[allow(dead_code)]
 mod unknown;
 
-pub(crate) use context::{Context, immaterial};
+pub(crate) use context::{Context, IsSet, immaterial};
+pub(crate) use unknown::fields as wire_fields;
 
 use std::fmt;
 use std::sync::Arc;

@@ -103,3 +103,5 @@ pub enum Action {
         body: Bytes,
     },
 }
+
+pub(crate) mod proto;

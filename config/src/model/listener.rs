@@ -85,3 +85,5 @@ pub struct ProxyProtocol {
     /// `stat_prefix`.
     pub stat_prefix: Option<Arc<str>>,
 }
+
+pub(crate) mod proto;

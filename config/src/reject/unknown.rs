@@ -25,6 +25,8 @@ pub(crate) struct Field<'a> {
     pub(crate) value: &'a [u8],
     /// Whether it is length-delimited.
     pub(crate) delimited: bool,
+    /// All of it, key and length too.
+    pub(crate) raw: &'a [u8],
 }
 
 impl Field<'_> {
@@ -37,6 +39,7 @@ impl Field<'_> {
 pub(crate) fn fields(mut body: &[u8]) -> Option<Vec<Field<'_>>> {
     let mut fields = Vec::new();
     while !body.is_empty() {
+        let whole = body;
         let key = u32::try_from(varint(&mut body)?).ok()?;
         let (length, delimited) = match key & 7 {
             0 => {
@@ -56,7 +59,8 @@ pub(crate) fn fields(mut body: &[u8]) -> Option<Vec<Field<'_>>> {
         if key >> 3 == 0 {
             return None;
         }
-        fields.push(Field { number: key >> 3, value, delimited });
+        let (raw, _) = whole.split_at_checked(whole.len() - rest.len())?;
+        fields.push(Field { number: key >> 3, value, delimited, raw });
     }
     Some(fields)
 }

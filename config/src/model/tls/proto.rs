@@ -165,7 +165,7 @@ fn versions(cx: &mut Context, params: pb::TlsParameters) -> Result<(bool, bool),
     }
 }
 
-fn identity(cx: &mut Context, certificate: pb::TlsCertificate) -> Result<Arc<Identity>, Rejection> {
+pub(crate) fn identity(cx: &mut Context, certificate: pb::TlsCertificate) -> Result<Arc<Identity>, Rejection> {
     let pb::TlsCertificate {
         certificate_chain,
         private_key,
@@ -218,9 +218,9 @@ fn certificates(cx: &Context, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>
 }
 
 /// `None`: the client is not verified at all.
-type Validated = Option<Result<Validation, Unsupported>>;
+pub(crate) type Validated = Option<Result<Validation, Unsupported>>;
 
-fn validation(cx: &mut Context, context: pb::CertificateValidationContext) -> Result<Validated, Rejection> {
+pub(crate) fn validation(cx: &mut Context, context: pb::CertificateValidationContext) -> Result<Validated, Rejection> {
     let pb::CertificateValidationContext {
         trusted_ca,
         ca_certificate_provider_instance,

@@ -1,0 +1,413 @@
+//! `RouteConfiguration` down to the action.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3 as core;
+use envoy_types::pb::envoy::config::route::v3 as pb;
+use core::header_value_option::HeaderAppendAction;
+use pb::header_matcher::HeaderMatchSpecifier;
+use pb::route::Action as PbAction;
+use pb::route_action::{ClusterSpecifier, HostRewriteSpecifier};
+use pb::route_match::PathSpecifier;
+
+use crate::model::data_source;
+use crate::model::http::{Action, HeaderAdd, HeaderMatch, PathMatch, Route, VirtualHost};
+use crate::model::tls::proto::string_match;
+use crate::model::tls::{Pattern, StringMatch};
+use crate::reject::{Context, IsSet, Rejection, Unsupported, immaterial};
+
+/// Envoy's default route timeout.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Envoy's default `max_direct_response_body_size_bytes`.
+const MAX_DIRECT_BODY: u32 = 4096;
+
+/// A part, or what in it can't be run: a rule that is not understood must not be passed over.
+type Part<T> = Result<Result<T, Unsupported>, Rejection>;
+
+/// Unwraps a part, or returns what can't be run.
+macro_rules! run {
+    ($part:expr) => {
+        match $part {
+            Ok(part) => part,
+            Err(unsupported) => return Ok(Err(unsupported)),
+        }
+    };
+}
+
+/// The first of the fields that is set.
+fn first_set(cx: &Context, fields: &[(&str, &dyn IsSet)]) -> Option<Unsupported> {
+    fields.iter().find(|(_, value)| value.is_set()).map(|(field, _)| cx.unsupported(field, field))
+}
+
+/// Virtual hosts of an inline route configuration.
+pub(super) fn configuration(cx: &mut Context, config: pb::RouteConfiguration) -> Part<Box<[VirtualHost]>> {
+    let pb::RouteConfiguration {
+        name,
+        virtual_hosts,
+        vhds,
+        internal_only_headers,
+        response_headers_to_add,
+        response_headers_to_remove,
+        request_headers_to_add,
+        request_headers_to_remove,
+        most_specific_header_mutations_wins,
+        validate_clusters,
+        max_direct_response_body_size_bytes,
+        cluster_specifier_plugins,
+        request_mirror_policies,
+        ignore_port_in_host_matching,
+        vhost_header,
+        ignore_path_parameters_in_path_matching,
+        typed_per_filter_config,
+        metadata,
+        route_specifiers,
+    } = config;
+    immaterial(name, "shown in the raw resource");
+    immaterial(validate_clusters, "clusters are looked up at each request");
+    immaterial(internal_only_headers, "such headers mean nothing here");
+    immaterial((metadata, typed_per_filter_config), "for filters, none of which run");
+    immaterial(most_specific_header_mutations_wins, "orders mutations at several levels; only routes have any here");
+    immaterial(ignore_port_in_host_matching, "the host is matched with and without its port");
+    immaterial(ignore_path_parameters_in_path_matching, "no path of these listeners has parameters");
+    cx.ignore("request_mirror_policies", &request_mirror_policies, "nothing is mirrored");
+    let refused: [(&str, &dyn IsSet); 8] = [
+        ("vhds", &vhds),
+        ("response_headers_to_add", &response_headers_to_add),
+        ("response_headers_to_remove", &response_headers_to_remove),
+        ("request_headers_to_add", &request_headers_to_add),
+        ("request_headers_to_remove", &request_headers_to_remove),
+        ("cluster_specifier_plugins", &cluster_specifier_plugins),
+        ("vhost_header", &vhost_header),
+        ("route_specifiers", &route_specifiers),
+    ];
+    if let Some(unsupported) = first_set(cx, &refused) {
+        return Ok(Err(unsupported));
+    }
+    let max_body = max_direct_response_body_size_bytes.map_or(MAX_DIRECT_BODY, |w| w.value);
+    let mut seen = (HashSet::new(), HashSet::new());
+    let mut hosts = Vec::with_capacity(virtual_hosts.len());
+    for (i, host) in virtual_hosts.into_iter().enumerate() {
+        let host = run!(cx.item("virtual_hosts", i, |cx| virtual_host(cx, host, max_body))?);
+        if !seen.0.insert(host.name.clone()) {
+            return Err(cx.reject("virtual_hosts", format!("virtual host names must be unique: {}", host.name)));
+        }
+        for domain in &host.domains {
+            if !seen.1.insert(domain.clone()) {
+                return Err(cx.reject("virtual_hosts", format!("only unique values for domains: {domain}")));
+            }
+        }
+        hosts.push(host);
+    }
+    Ok(Ok(hosts.into()))
+}
+
+fn virtual_host(cx: &mut Context, host: pb::VirtualHost, max_body: u32) -> Part<VirtualHost> {
+    let pb::VirtualHost {
+        name,
+        domains,
+        routes,
+        matcher,
+        require_tls,
+        virtual_clusters,
+        rate_limits,
+        request_headers_to_add,
+        request_headers_to_remove,
+        response_headers_to_add,
+        response_headers_to_remove,
+        cors,
+        typed_per_filter_config,
+        include_request_attempt_count,
+        include_attempt_count_in_response,
+        retry_policy,
+        retry_policy_typed_config,
+        hedge_policy,
+        include_is_timeout_retry_header,
+        per_request_buffer_limit_bytes,
+        request_body_buffer_limit,
+        request_mirror_policies,
+        metadata,
+        route_specifiers,
+    } = host;
+    immaterial((metadata, typed_per_filter_config, cors, rate_limits), "for filters, none of which run");
+    immaterial((include_request_attempt_count, include_attempt_count_in_response), "every request is tried once");
+    immaterial((include_is_timeout_retry_header, hedge_policy), "every request is tried once");
+    immaterial((per_request_buffer_limit_bytes, request_body_buffer_limit), "no request is buffered");
+    immaterial(virtual_clusters, "statistics of request classes");
+    cx.ignore("retry_policy", &retry_policy, "every request is tried once");
+    cx.ignore("retry_policy_typed_config", &retry_policy_typed_config, "every request is tried once");
+    cx.ignore("request_mirror_policies", &request_mirror_policies, "nothing is mirrored");
+    let refused: [(&str, &dyn IsSet); 7] = [
+        ("matcher", &matcher),
+        ("require_tls", &require_tls),
+        ("request_headers_to_add", &request_headers_to_add),
+        ("request_headers_to_remove", &request_headers_to_remove),
+        ("response_headers_to_add", &response_headers_to_add),
+        ("response_headers_to_remove", &response_headers_to_remove),
+        ("route_specifiers", &route_specifiers),
+    ];
+    if let Some(unsupported) = first_set(cx, &refused) {
+        return Ok(Err(unsupported));
+    }
+    cx.not_empty("name", &name)?;
+    if domains.is_empty() {
+        return Err(cx.reject("domains", "value must contain at least 1 item(s)"));
+    }
+    let mut converted = Vec::with_capacity(routes.len());
+    for (i, route) in routes.into_iter().enumerate() {
+        converted.push(run!(cx.item("routes", i, |cx| self::route(cx, route, max_body))?));
+    }
+    Ok(Ok(VirtualHost {
+        name: name.into(),
+        domains: domains.into_iter().map(|d| d.to_ascii_lowercase().into()).collect(),
+        routes: converted.into(),
+    }))
+}
+
+fn route(cx: &mut Context, route: pb::Route, max_body: u32) -> Part<Route> {
+    let pb::Route {
+        name,
+        r#match,
+        metadata,
+        decorator,
+        typed_per_filter_config,
+        request_headers_to_add,
+        request_headers_to_remove,
+        response_headers_to_add,
+        response_headers_to_remove,
+        tracing,
+        per_request_buffer_limit_bytes,
+        stat_prefix,
+        request_body_buffer_limit,
+        route_specifiers,
+        action,
+    } = route;
+    immaterial((name, stat_prefix), "names in logs and statistics of routes, which these listeners have none of");
+    immaterial((metadata, typed_per_filter_config, decorator, tracing), "for filters and spans, none of which run");
+    immaterial((per_request_buffer_limit_bytes, request_body_buffer_limit), "no request is buffered");
+    let refused: [(&str, &dyn IsSet); 3] = [
+        ("request_headers_to_remove", &request_headers_to_remove),
+        ("response_headers_to_remove", &response_headers_to_remove),
+        ("route_specifiers", &route_specifiers),
+    ];
+    if let Some(unsupported) = first_set(cx, &refused) {
+        return Ok(Err(unsupported));
+    }
+    let r#match = cx.required("match", r#match)?;
+    let (path, headers) = run!(cx.at("match", |cx| matches(cx, r#match))?);
+    let action = match cx.required("action", action)? {
+        PbAction::Route(action) => run!(cx.at("route", |cx| forward(cx, action))?),
+        PbAction::DirectResponse(action) => cx.at("direct_response", |cx| direct(cx, action, max_body))?,
+        PbAction::Redirect(_) => return Ok(Err(cx.unsupported("redirect", "redirect"))),
+        PbAction::FilterAction(_) => return Ok(Err(cx.unsupported("filter_action", "filter_action"))),
+        PbAction::NonForwardingAction(_) => {
+            return Ok(Err(cx.unsupported("non_forwarding_action", "non_forwarding_action")));
+        }
+    };
+    Ok(Ok(Route {
+        path,
+        headers,
+        action,
+        response_headers: run!(header_adds(cx, "response_headers_to_add", response_headers_to_add)?),
+        request_headers: run!(header_adds(cx, "request_headers_to_add", request_headers_to_add)?),
+    }))
+}
+
+fn matches(cx: &mut Context, matches: pb::RouteMatch) -> Part<(PathMatch, Box<[HeaderMatch]>)> {
+    let pb::RouteMatch {
+        case_sensitive,
+        runtime_fraction,
+        headers,
+        query_parameters,
+        cookies,
+        grpc,
+        tls_context,
+        dynamic_metadata,
+        filter_state,
+        path_specifier,
+    } = matches;
+    let refused: [(&str, &dyn IsSet); 8] = [
+        ("case_sensitive", &case_sensitive.filter(|f| !f.value)),
+        ("runtime_fraction", &runtime_fraction),
+        ("query_parameters", &query_parameters),
+        ("cookies", &cookies),
+        ("grpc", &grpc),
+        ("tls_context", &tls_context),
+        ("dynamic_metadata", &dynamic_metadata),
+        ("filter_state", &filter_state),
+    ];
+    if let Some(unsupported) = first_set(cx, &refused) {
+        return Ok(Err(unsupported));
+    }
+    let path = match cx.required("path_specifier", path_specifier)? {
+        PathSpecifier::Prefix(prefix) => PathMatch::Prefix(prefix.into()),
+        PathSpecifier::Path(path) => PathMatch::Exact(path.into()),
+        PathSpecifier::SafeRegex(_)
+        | PathSpecifier::ConnectMatcher(_)
+        | PathSpecifier::PathSeparatedPrefix(_)
+        | PathSpecifier::PathMatchPolicy(_) => {
+            return Ok(Err(cx.unsupported("path_specifier", "path_specifier other than prefix or path")));
+        }
+    };
+    let mut converted = Vec::with_capacity(headers.len());
+    for (i, header) in headers.into_iter().enumerate() {
+        converted.push(run!(cx.item("headers", i, |cx| header_match(cx, header))?));
+    }
+    Ok(Ok((path, converted.into())))
+}
+
+fn header_match(cx: &mut Context, header: pb::HeaderMatcher) -> Part<HeaderMatch> {
+    let pb::HeaderMatcher { name, invert_match, treat_missing_header_as_empty, header_match_specifier } = header;
+    cx.not_empty("name", &name)?;
+    if treat_missing_header_as_empty {
+        return Ok(Err(cx.unsupported("treat_missing_header_as_empty", "treat_missing_header_as_empty")));
+    }
+    let plain = |pattern| Some(StringMatch { pattern, ignore_case: false });
+    let mut invert = invert_match;
+    let value = match header_match_specifier {
+        None => None,
+        Some(HeaderMatchSpecifier::PresentMatch(present)) => {
+            invert ^= !present;
+            None
+        }
+        Some(HeaderMatchSpecifier::ExactMatch(text)) => plain(Pattern::Exact(text.into())),
+        Some(HeaderMatchSpecifier::PrefixMatch(text)) => plain(Pattern::Prefix(text.into())),
+        Some(HeaderMatchSpecifier::SuffixMatch(text)) => plain(Pattern::Suffix(text.into())),
+        Some(HeaderMatchSpecifier::ContainsMatch(text)) => plain(Pattern::Contains(text.into())),
+        Some(HeaderMatchSpecifier::SafeRegexMatch(regex)) => {
+            let regex = cx.at("safe_regex_match", |cx| crate::model::tls::proto::regex(cx, regex))?;
+            plain(Pattern::Regex(Box::new(regex)))
+        }
+        Some(HeaderMatchSpecifier::StringMatch(matcher)) => {
+            Some(cx.at("string_match", |cx| string_match(cx, matcher))?)
+        }
+        Some(HeaderMatchSpecifier::RangeMatch(_)) => {
+            return Ok(Err(cx.unsupported("range_match", "range_match")));
+        }
+    };
+    Ok(Ok(HeaderMatch { name: name.to_ascii_lowercase().into(), value, invert }))
+}
+
+fn forward(cx: &mut Context, action: pb::RouteAction) -> Part<Action> {
+    let pb::RouteAction {
+        cluster_not_found_response_code,
+        metadata_match,
+        prefix_rewrite,
+        regex_rewrite,
+        path_rewrite_policy,
+        path_rewrite,
+        append_x_forwarded_host,
+        timeout,
+        idle_timeout,
+        flush_timeout,
+        early_data_policy,
+        retry_policy,
+        retry_policy_typed_config,
+        request_mirror_policies,
+        priority,
+        rate_limits,
+        include_vh_rate_limits,
+        hash_policy,
+        cors,
+        max_grpc_timeout,
+        grpc_timeout_offset,
+        upgrade_configs,
+        internal_redirect_policy,
+        internal_redirect_action,
+        max_internal_redirects,
+        hedge_policy,
+        max_stream_duration,
+        cluster_specifier,
+        host_rewrite_specifier,
+    } = action;
+    immaterial((cors, rate_limits, include_vh_rate_limits), "for filters, none of which run");
+    immaterial((max_grpc_timeout, grpc_timeout_offset, max_internal_redirects, early_data_policy), "not gRPC, no 0-RTT");
+    immaterial((priority, hash_policy, append_x_forwarded_host), "one host on this machine, which reads neither");
+    immaterial((hedge_policy, flush_timeout), "every request is tried once");
+    cx.ignore("cluster_not_found_response_code", &cluster_not_found_response_code, "503 is answered");
+    cx.ignore("idle_timeout", &idle_timeout, "the timeout of the whole answer holds");
+    cx.ignore("retry_policy", &retry_policy, "every request is tried once");
+    cx.ignore("retry_policy_typed_config", &retry_policy_typed_config, "every request is tried once");
+    cx.ignore("request_mirror_policies", &request_mirror_policies, "nothing is mirrored");
+    cx.ignore("max_stream_duration", &max_stream_duration, "the timeout of the whole answer holds");
+    let host = match host_rewrite_specifier {
+        Some(HostRewriteSpecifier::AutoHostRewrite(_)) | None => None,
+        Some(_) => Some(cx.unsupported("host_rewrite_specifier", "host_rewrite_specifier")),
+    };
+    let refused: [(&str, &dyn IsSet); 7] = [
+        ("metadata_match", &metadata_match),
+        ("regex_rewrite", &regex_rewrite),
+        ("path_rewrite_policy", &path_rewrite_policy),
+        ("path_rewrite", &path_rewrite),
+        ("upgrade_configs", &upgrade_configs),
+        ("internal_redirect_policy", &internal_redirect_policy),
+        ("internal_redirect_action", &internal_redirect_action),
+    ];
+    if let Some(unsupported) = first_set(cx, &refused).or(host) {
+        return Ok(Err(unsupported));
+    }
+    let cluster = match cx.required("cluster_specifier", cluster_specifier)? {
+        ClusterSpecifier::Cluster(name) => name,
+        _ => return Ok(Err(cx.unsupported("cluster_specifier", "cluster_specifier other than cluster"))),
+    };
+    cx.not_empty("cluster", &cluster)?;
+    Ok(Ok(Action::Cluster {
+        cluster: cluster.into(),
+        prefix_rewrite: (!prefix_rewrite.is_empty()).then(|| prefix_rewrite.into()),
+        timeout: cx.duration("timeout", timeout)?.unwrap_or(TIMEOUT),
+    }))
+}
+
+fn direct(cx: &mut Context, action: pb::DirectResponseAction, max_body: u32) -> Result<Action, Rejection> {
+    let pb::DirectResponseAction { status, body, body_format } = action;
+    let status = match u16::try_from(status) {
+        Ok(status @ 200..600) => status,
+        _ => return Err(cx.reject("status", "value must be inside range [200, 600)")),
+    };
+    cx.ignore("body_format", &body_format, "the body is written as it is");
+    let body = match body {
+        None => bytes::Bytes::new(),
+        Some(source) => cx.at("body", |cx| data_source::read(cx, source))?,
+    };
+    if u64::try_from(body.len()).is_ok_and(|length| length > u64::from(max_body)) {
+        return Err(cx.reject("body", format!("response body size is {}, but maximum is {max_body}", body.len())));
+    }
+    Ok(Action::Direct { status, body })
+}
+
+fn header_adds(cx: &mut Context, field: &'static str, adds: Vec<core::HeaderValueOption>) -> Part<Box<[HeaderAdd]>> {
+    let mut converted = Vec::with_capacity(adds.len());
+    for (i, add) in adds.into_iter().enumerate() {
+        if let Some(add) = run!(cx.item(field, i, |cx| header_add(cx, add))?) {
+            converted.push(add);
+        }
+    }
+    Ok(Ok(converted.into()))
+}
+
+fn header_add(cx: &mut Context, add: core::HeaderValueOption) -> Part<Option<HeaderAdd>> {
+    let core::HeaderValueOption { header, append, append_action, keep_empty_value } = add;
+    let core::HeaderValue { key, value, raw_value } = cx.required("header", header)?;
+    if key.is_empty() || !key.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(cx.reject("header.key", "is not a header name"));
+    }
+    if value.contains(['\r', '\n', '\0']) {
+        return Err(cx.reject("header.value", "is not a header value"));
+    }
+    if value.contains('%') || !raw_value.is_empty() {
+        return Ok(Err(cx.unsupported("header.value", "a header value that is not literal")));
+    }
+    let action: HeaderAppendAction = cx.variant("append_action", append_action)?;
+    let overwrite = match (append, action) {
+        (Some(append), _) => !append.value,
+        (None, HeaderAppendAction::AppendIfExistsOrAdd) => false,
+        (None, HeaderAppendAction::OverwriteIfExistsOrAdd) => true,
+        (None, HeaderAppendAction::AddIfAbsent | HeaderAppendAction::OverwriteIfExists) => {
+            return Ok(Err(cx.unsupported("append_action", "append_action ADD_IF_ABSENT or OVERWRITE_IF_EXISTS")));
+        }
+    };
+    if value.is_empty() && !keep_empty_value {
+        return Ok(Ok(None));
+    }
+    Ok(Ok(Some(HeaderAdd { name: key.to_ascii_lowercase().into(), value: value.into(), overwrite })))
+}
