@@ -14,7 +14,7 @@ mod scalar;
 mod schema;
 mod text;
 mod well_known;
-mod wire;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ pub(super) const MAX_DEPTH: u8 = 100;
 
 /// A field's value as it stands on the wire.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Payload<'a> {
+pub(crate) enum Payload<'a> {
     /// Integers, booleans, enums.
     Varint(u64),
     /// 64-bit fixed numbers, double.
@@ -22,10 +22,10 @@ pub(super) enum Payload<'a> {
 
 /// The bytes are not a protobuf message of the type they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// Reads the next field off the front.
-pub(super) fn next<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u32, Payload<'a>)>, Malformed> {
+pub(crate) fn next<'a>(bytes: &mut &'a [u8]) -> Result<Option<(u32, Payload<'a>)>, Malformed> {
     if bytes.is_empty() {
         return Ok(None);
     }

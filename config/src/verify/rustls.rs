@@ -11,7 +11,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::{Names, Trust, TrustError, Usage, VerifyError, verify};
-use crate::model::tls::{SanMatch, Validation};
+use crate::model::tls::{Identity, SanMatch, Validation};
 
 /// How a server's name is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,20 +45,38 @@ pub fn client_verifier(validation: &Validation, required: bool) -> Result<Arc<dy
     Ok(Arc::new(Client { inner, subjects, required }))
 }
 
-/// A client configuration that trusts nobody it should not; `validation: None` trusts everybody (`--skip-verify`).
+/// What a client wants of TLS.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientTls<'a> {
+    /// Whom to trust; `None` trusts everybody (`--skip-verify`).
+    pub validation: Option<&'a Validation>,
+    /// How the server's name is judged.
+    pub expect: Expect,
+    /// Our own certificate.
+    pub identity: Option<&'a Identity>,
+    /// In order of preference.
+    pub alpn: &'a [&'a [u8]],
+    /// Whether TLS 1.2 and TLS 1.3 may be spoken.
+    pub versions: (bool, bool),
+}
+
+/// A client configuration that trusts nobody it should not.
 ///
 /// # Errors
-/// As [`server_verifier`]; the provider without TLS 1.2 and 1.3 cannot occur with ours.
-pub fn client_config(
-    validation: Option<&Validation>,
-    expect: Expect,
-    alpn: &[&[u8]],
-) -> Result<Arc<ClientConfig>, ConfigError> {
-    let verifier = Arc::new(Verifier::new(validation, expect)?);
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])?;
-    let mut config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
-    config.alpn_protocols = alpn.iter().map(|p| p.to_vec()).collect();
+/// As [`server_verifier`]; a certificate and key that do not belong together; no version of TLS.
+pub fn client_config(tls: &ClientTls<'_>) -> Result<Arc<ClientConfig>, ConfigError> {
+    let verifier = Arc::new(Verifier::new(tls.validation, tls.expect)?);
+    let versions: Vec<_> = [(tls.versions.0, &rustls::version::TLS12), (tls.versions.1, &rustls::version::TLS13)]
+        .into_iter()
+        .filter_map(|(allowed, version)| allowed.then_some(version))
+        .collect();
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&versions)?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let mut config = match tls.identity {
+        Some(identity) => builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?,
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = tls.alpn.iter().map(|p| p.to_vec()).collect();
     Ok(Arc::new(config))
 }
 

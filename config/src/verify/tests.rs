@@ -11,9 +11,18 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::rustls::{Expect, client_config, client_verifier, provider};
+use super::rustls::{ClientTls, Expect, client_verifier, provider};
 use super::*;
 use crate::model::tls::{Pattern, SanKind, SanMatch, StringMatch, Validation};
+
+fn client_config(
+    validation: Option<&Validation>,
+    expect: Expect,
+    alpn: &[&[u8]],
+) -> Result<Arc<::rustls::ClientConfig>, super::rustls::ConfigError> {
+    let tls = ClientTls { validation, expect, identity: None, alpn, versions: (true, true) };
+    super::rustls::client_config(&tls)
+}
 
 struct Made {
     der: CertificateDer<'static>,
