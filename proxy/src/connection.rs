@@ -14,18 +14,28 @@ use crate::metrics::{ListenerStat, TlsInspectorStat};
 use crate::report::flow::Flow;
 use crate::shared::{OpenPermit, Shared};
 use crate::stream::Stream;
-use crate::tcp_proxy;
+use crate::tcp_proxy::{self, Established};
 
 /// Serves one connection from accept to report.
+///
+/// Everything up to the endpoint's answer runs in a future of its own that is freed then: what an idle connection owns
+/// is this one alone.
 pub(crate) async fn serve(accepted: Accepted, active: Arc<Active>, shared: Arc<Shared>) {
     let Accepted { mut stream, peer, address } = accepted;
     let version = active.version();
     let flow = Flow::new(shared.next_id(), peer, local(&version, address));
-    let mut connection =
-        Connection { report: Report::open(flow, &active), active, shared, version, control: Registered::new() };
+    let report = Report::open(flow, &active);
+    let mut connection = Connection { report, active, shared, version, control: Registered::new() };
     let reason = match connection.admit() {
-        Ok(_permit) => Box::pin(connection.run(&mut stream)).await,
         Err(reason) => reason,
+        Ok(_permits) => match Box::pin(connection.prepare(&mut stream)).await {
+            Err(reason) => reason,
+            Ok(mut established) => {
+                let reason = established.relay(&connection, &mut stream).await;
+                established.account(&mut connection, &reason);
+                reason
+            }
+        },
     };
     drop(stream);
     connection.report.finish(reason);
@@ -65,26 +75,24 @@ impl Connection {
         Ok((of_process, of_listener))
     }
 
-    async fn run(&mut self, stream: &mut Stream) -> CloseReason {
-        let opening = match self.open(stream).await {
-            Ok(opening) => opening,
-            Err(reason) => return reason,
-        };
+    /// From the first byte to a connected endpoint.
+    async fn prepare(&mut self, stream: &mut Stream) -> Result<Box<Established>, CloseReason> {
+        let opening = self.open(stream).await?;
         let Some(chain) = opening.chain else {
             self.active.stats.inc(ListenerStat::NoFilterChainMatch);
-            return opening.refusal.map_or(CloseReason::NoFilterChain, CloseReason::HelloRefused);
+            return Err(opening.refusal.map_or(CloseReason::NoFilterChain, CloseReason::HelloRefused));
         };
         let flow = self.report.flow_mut();
         flow.chain = Some(Arc::clone(&chain.chain));
         self.control.set_chain(&chain.chain);
         if !chain.admit(flow.start) {
-            return CloseReason::RateLimited;
+            return Err(CloseReason::RateLimited);
         }
         match &chain.chain.handler {
-            Handler::TcpProxy(proxy) => tcp_proxy::run(self, &chain, proxy, stream, opening.head).await,
-            Handler::DirectResponse(bytes) => tcp_proxy::respond(self, stream, bytes).await,
+            Handler::TcpProxy(proxy) => tcp_proxy::establish(self, &chain, proxy, opening.head).await,
+            Handler::DirectResponse(bytes) => Err(tcp_proxy::respond(self, stream, bytes).await),
             // Served by `system` on the control runtime; such listeners are never started here.
-            Handler::Http(_) | Handler::Unsupported(_) => CloseReason::Unsupported,
+            Handler::Http(_) | Handler::Unsupported(_) => Err(CloseReason::Unsupported),
         }
     }
 
@@ -250,5 +258,24 @@ impl Drop for Report {
     fn drop(&mut self) {
         self.active.stats.dec(ListenerStat::DownstreamCxActive);
         self.active.stats.inc(ListenerStat::DownstreamCxDestroy);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle connection owns: measured here so that it can't grow unseen.
+    #[test]
+    fn sizes() {
+        fn of3<A, B, C, F>(_: impl FnOnce(A, B, C) -> F) -> usize {
+            size_of::<F>()
+        }
+        fn of2<F>(_: fn(&'static mut Connection, &'static mut Stream) -> F) -> usize {
+            size_of::<F>()
+        }
+        eprintln!("serve {} flow {} conn {} up {}", of3(serve), size_of::<Flow>(), size_of::<Connection>(), size_of::<crate::report::flow::Upstream>());
+        eprintln!("run {} lease {} stream {}", of2(|c, s| c.prepare(s)), size_of::<crate::upstream::Lease>(), size_of::<Stream>());
+        eprintln!("open {}", of2(|c, s| c.open(s)));
     }
 }

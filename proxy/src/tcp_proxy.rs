@@ -11,49 +11,62 @@ use config::model::tcp_proxy::{Destination, More, Route, TcpProxy};
 use crate::connection::Connection;
 use crate::error::{CloseReason, ConnectError};
 use crate::listener::ChainState;
-use crate::metrics::TcpStat;
-use crate::relay::{Moved, relay};
+use crate::metrics::{Scope, TcpStat};
+use crate::relay::Relay;
 use crate::report::flow::Upstream;
 use crate::stream::Stream;
-use crate::upstream::{Connected, Host, Pending, Pick, PickError, connect};
+use crate::upstream::{Connected, Host, Lease, Pending, Pick, PickError, connect};
 
-/// Forwards the connection to an endpoint of the configured cluster; `head` goes first.
-pub(crate) async fn run(
+/// A connection whose endpoint is connected.
+pub(crate) struct Established {
+    endpoint: Stream,
+    _lease: Lease,
+    relay: Relay,
+    stats: Arc<Scope<TcpStat>>,
+}
+
+impl Established {
+    /// Relays until the connection is over.
+    pub(crate) fn relay(&mut self, connection: &Connection, client: &mut Stream) -> impl Future<Output = CloseReason> {
+        let limit = connection.version.listener.buffer_limit as usize;
+        poll_fn(move |cx| self.relay.poll(cx, client, &mut self.endpoint, &connection.control, limit))
+    }
+
+    /// Closes the endpoint's side and enters what was moved into the books.
+    pub(crate) fn account(self: Box<Self>, connection: &mut Connection, reason: &CloseReason) {
+        let moved = self.relay.moved();
+        let flow = connection.report.flow_mut();
+        (flow.received, flow.sent) = (moved.up, moved.down);
+        self.stats.add(TcpStat::DownstreamCxRxBytesTotal, moved.up);
+        self.stats.add(TcpStat::DownstreamCxTxBytesTotal, moved.down);
+        match reason {
+            CloseReason::IdleTimeout => self.stats.inc(TcpStat::IdleTimeout),
+            CloseReason::MaxDuration => self.stats.inc(TcpStat::MaxDownstreamConnectionDuration),
+            _ => {}
+        }
+    }
+}
+
+/// Connects to an endpoint of the configured cluster.
+pub(crate) async fn establish(
     connection: &mut Connection,
     chain: &ChainState,
     proxy: &TcpProxy,
-    client: &mut Stream,
     head: Box<[u8]>,
-) -> CloseReason {
+) -> Result<Box<Established>, CloseReason> {
     let stats = Arc::clone(chain.tcp(&proxy.stat_prefix, &connection.shared.registry));
     stats.inc(TcpStat::DownstreamCxTotal);
-    let connected = match open(connection, proxy).await {
-        Ok(connected) => connected,
-        Err(CloseReason::NoCluster) => {
+    let connected = open(connection, proxy).await.inspect_err(|reason| {
+        if *reason == CloseReason::NoCluster {
             stats.inc(TcpStat::DownstreamCxNoRoute);
-            return CloseReason::NoCluster;
         }
-        Err(reason) => return reason,
-    };
+    })?;
     let start = connection.report.flow().start;
     let max = proxy.more.as_deref().and_then(|m| m.max_duration);
     connection.control.establish(start, proxy.idle_timeout, max);
     connection.report.connected(proxy);
-    let limit = connection.version.listener.buffer_limit as usize;
-    let mut moved = Moved::default();
-    let mut endpoint = Stream::from(connected.stream);
-    let reason = relay(client, &mut endpoint, &connection.control, (limit, head), &mut moved).await;
-    drop(endpoint);
-    let flow = connection.report.flow_mut();
-    (flow.received, flow.sent) = (moved.up, moved.down);
-    stats.add(TcpStat::DownstreamCxRxBytesTotal, moved.up);
-    stats.add(TcpStat::DownstreamCxTxBytesTotal, moved.down);
-    match reason {
-        CloseReason::IdleTimeout => stats.inc(TcpStat::IdleTimeout),
-        CloseReason::MaxDuration => stats.inc(TcpStat::MaxDownstreamConnectionDuration),
-        _ => {}
-    }
-    reason
+    let (endpoint, relay) = (Stream::from(connected.stream), Relay::new(head));
+    Ok(Box::new(Established { endpoint, _lease: connected.lease, relay, stats }))
 }
 
 /// Writes the configured bytes and closes.

@@ -7,7 +7,6 @@ mod buffer;
 mod pipe;
 mod pump;
 
-use std::future::poll_fn;
 use std::task::{Context, Poll};
 
 pub(crate) use buffer::with as with_buffer;
@@ -31,67 +30,76 @@ pub struct Moved {
     pub down: u64,
 }
 
-/// Relays until both directions have ended, one side fails, or `control` says to stop. `moved` is right at any time.
-///
-/// `limit` is the most that is read at once (`per_connection_buffer_limit_bytes`); `head` are bytes already read from
-/// the client, which go first.
-pub(crate) async fn relay(
-    client: &mut Stream,
-    endpoint: &mut Stream,
-    control: &Control,
-    (limit, head): (usize, Box<[u8]>),
-    moved: &mut Moved,
-) -> CloseReason {
-    let mut up = Pump::starting_with(head);
-    let mut down = Pump::default();
-    poll_fn(|cx| {
+/// Both directions of one connection.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    up: Pump,
+    down: Pump,
+    moved: Moved,
+}
+
+impl Relay {
+    /// `head` are bytes already read from the client; they go first.
+    pub(crate) fn new(head: Box<[u8]>) -> Self {
+        Self { up: Pump::starting_with(head), down: Pump::default(), moved: Moved::default() }
+    }
+
+    /// Bytes moved so far.
+    pub(crate) fn moved(&self) -> Moved {
+        self.moved
+    }
+
+    /// Ready when both directions have ended, one side failed, or `control` says to stop. `limit` is the most that is
+    /// read at once (`per_connection_buffer_limit_bytes`).
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Stream,
+        endpoint: &mut Stream,
+        control: &Control,
+        limit: usize,
+    ) -> Poll<CloseReason> {
         control.watch(cx);
         if let Some(reason) = control.killed() {
             return Poll::Ready(reason);
         }
-        let before = *moved;
-        let result = both(cx, client, endpoint, (&mut up, &mut down), limit, moved);
-        if *moved != before {
+        let before = self.moved;
+        let result = self.both(cx, client, endpoint, limit);
+        if self.moved != before {
             control.touch();
         }
         result
-    })
-    .await
-}
+    }
 
-/// Gives each direction its turn.
-fn both(
-    cx: &mut Context<'_>,
-    client: &mut Stream,
-    endpoint: &mut Stream,
-    (up, down): (&mut Pump, &mut Pump),
-    limit: usize,
-    moved: &mut Moved,
-) -> Poll<CloseReason> {
-    let mut again = false;
-    if !up.is_done() {
-        match up.advance(cx, client, endpoint, limit, down.is_done(), &mut moved.up) {
-            Ok(step) => again |= step == Step::Again,
-            Err(failure) => {
-                return Poll::Ready(failure.reason(CloseReason::DownstreamReset, CloseReason::UpstreamReset));
+    /// Gives each direction its turn.
+    fn both(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Stream,
+        endpoint: &mut Stream,
+        limit: usize,
+    ) -> Poll<CloseReason> {
+        let mut again = false;
+        if !self.up.is_done() {
+            match self.up.advance(cx, (&mut *client, &mut *endpoint), limit, self.down.is_done(), &mut self.moved.up) {
+                Ok(step) => again |= step == Step::Again,
+                Err(side) => return Poll::Ready(side.reason(CloseReason::DownstreamReset, CloseReason::UpstreamReset)),
             }
         }
-    }
-    if !down.is_done() {
-        match down.advance(cx, endpoint, client, limit, up.is_done(), &mut moved.down) {
-            Ok(step) => again |= step == Step::Again,
-            Err(failure) => {
-                return Poll::Ready(failure.reason(CloseReason::UpstreamReset, CloseReason::DownstreamReset));
+        if !self.down.is_done() {
+            match self.down.advance(cx, (endpoint, client), limit, self.up.is_done(), &mut self.moved.down) {
+                Ok(step) => again |= step == Step::Again,
+                Err(side) => return Poll::Ready(side.reason(CloseReason::UpstreamReset, CloseReason::DownstreamReset)),
             }
         }
+        if self.up.is_done() && self.down.is_done() {
+            return Poll::Ready(CloseReason::Done);
+        }
+        if again {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
-    if up.is_done() && down.is_done() {
-        return Poll::Ready(CloseReason::Done);
-    }
-    if again {
-        cx.waker().wake_by_ref();
-    }
-    Poll::Pending
 }
 
 /// Which of a direction's two sockets failed.

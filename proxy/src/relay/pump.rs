@@ -72,8 +72,7 @@ impl Pump {
     pub(super) fn advance(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Stream,
-        to: &mut Stream,
+        (from, to): (&mut Stream, &mut Stream),
         limit: usize,
         last: bool,
         moved: &mut u64,

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,9 +31,9 @@ async fn between(head: &[u8], limit: usize) -> Between {
     let (head, shared) = (Box::from(head), std::sync::Arc::clone(&control));
     let relay = tokio::spawn(async move {
         let (mut near, mut towards) = (Stream::Tcp(near), Stream::Tcp(towards));
-        let mut moved = Moved::default();
-        let reason = relay(&mut near, &mut towards, &shared, (limit, head), &mut moved).await;
-        (reason, moved)
+        let mut relay = Relay::new(head);
+        let reason = poll_fn(|cx| relay.poll(cx, &mut near, &mut towards, &shared, limit)).await;
+        (reason, relay.moved())
     });
     Between { client, endpoint, relay, control }
 }
@@ -120,7 +121,7 @@ async fn small_messages_after_bulk_go_back_to_copying() {
     let mut spliced = false;
     let mut step = async |pump: &mut Pump, moved: &mut u64, until: u64| {
         poll_fn(|cx| {
-            let step = pump.advance(cx, &mut near, &mut towards, 1 << 20, false, moved).unwrap();
+            let step = pump.advance(cx, (&mut near, &mut towards), 1 << 20, false, moved).unwrap();
             spliced |= pump.splices();
             if step == Step::Again {
                 cx.waker().wake_by_ref();
