@@ -1,23 +1,31 @@
 //! One cluster at run time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use config::model;
 use config::model::metadata::Fields;
 use config::snapshot::ClusterEntry;
 
 use super::circuit::{Circuit, Pending};
+use super::clusters::Shared;
 use super::host::Host;
-use super::host_set::HostSet;
+use super::host_set::{Built, HostSet};
+use super::pool::Picked;
+use super::subset::Way;
+use super::tasks::Tasks;
+use crate::metrics::{ClusterStat, Scope};
 
 /// One cluster at run time: it outlives changes of its configuration, as long as its name stays.
 #[derive(Debug)]
 pub struct Cluster {
     name: Arc<str>,
-    entry: ArcSwap<ClusterEntry>,
     hosts: ArcSwap<HostSet>,
     circuit: Circuit,
+    stats: Arc<Scope<ClusterStat>>,
+    shared: Arc<Shared>,
+    /// Held by control work only, while it rebuilds the hosts.
+    tasks: Mutex<Option<Box<Tasks>>>,
 }
 
 /// What a connection asks of the balancer.
@@ -27,7 +35,7 @@ pub struct Pick<'a> {
     pub metadata_match: Option<&'a Fields>,
     /// Hash of whatever the route's hash policy names; without one, hashing balancers choose at random as Envoy does.
     pub hash: Option<u64>,
-    /// Hosts that already failed this connection: others are preferred.
+    /// Hosts that already failed this connection: others are preferred, as far as a few attempts find them.
     pub tried: &'a [Arc<Host>],
 }
 
@@ -43,13 +51,16 @@ pub enum PickError {
 }
 
 impl Cluster {
-    pub(super) fn new(entry: Arc<ClusterEntry>, hosts: HostSet) -> Self {
-        Self {
+    pub(super) fn new(entry: Arc<ClusterEntry>, shared: &Arc<Shared>) -> Arc<Self> {
+        let stats = shared.registry.cluster(&entry.cluster.stat_name);
+        Arc::new(Self {
             name: Arc::clone(&entry.cluster.name),
-            entry: ArcSwap::new(entry),
-            hosts: ArcSwap::from_pointee(hosts),
+            hosts: ArcSwap::from_pointee(HostSet::empty(entry)),
             circuit: Circuit::default(),
-        }
+            stats,
+            shared: Arc::clone(shared),
+            tasks: Mutex::new(None),
+        })
     }
 
     /// Resource name.
@@ -59,12 +70,12 @@ impl Cluster {
 
     /// The configuration in force.
     pub fn config(&self) -> Arc<model::cluster::Cluster> {
-        Arc::clone(&self.entry.load().cluster)
+        Arc::clone(&self.hosts.load().entry().cluster)
     }
 
     /// The configuration in force, with where it came from.
     pub fn entry(&self) -> Arc<ClusterEntry> {
-        self.entry.load_full()
+        Arc::clone(self.hosts.load().entry())
     }
 
     /// The hosts at this moment.
@@ -72,15 +83,29 @@ impl Cluster {
         self.hosts.load_full()
     }
 
+    /// The hosts for a short look: cheaper than [`hosts`](Self::hosts), not to be held over an await.
+    pub(super) fn peek(&self) -> Guard<Arc<HostSet>> {
+        self.hosts.load()
+    }
+
+    /// Its statistics.
+    pub fn stats(&self) -> &Arc<Scope<ClusterStat>> {
+        &self.stats
+    }
+
     /// What is in use of the circuit breakers.
     pub fn circuit(&self) -> &Circuit {
         &self.circuit
     }
 
-    /// Asks the circuit breakers for one connection.
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Asks the circuit breakers for one connection; good for all attempts of one downstream connection.
     ///
     /// # Errors
-    /// [`PickError::Overflow`] when `max_connections` or `max_pending_requests` is reached.
+    /// [`PickError::Overflow`] when `max_connections` or `max_pending_requests` is reached. It is counted.
     pub fn admit(self: &Arc<Self>) -> Result<Pending, PickError> {
         Pending::take(self)
     }
@@ -88,13 +113,108 @@ impl Cluster {
     /// Chooses an endpoint.
     ///
     /// # Errors
-    /// [`PickError::NoHealthyUpstream`] when none may be used.
+    /// [`PickError::NoHealthyUpstream`] when none may be used, [`PickError::Overflow`] when the one chosen has as many
+    /// connections as `per_host_thresholds` allows. Both are counted.
     pub fn pick(&self, pick: &Pick<'_>) -> Result<Arc<Host>, PickError> {
-        self.hosts.load().pick(pick).ok_or(PickError::NoHealthyUpstream)
+        let hosts = self.hosts.load();
+        let (Picked { host, panic }, way) = hosts.pick(pick);
+        if panic {
+            self.stats.inc(ClusterStat::LbHealthyPanic);
+        }
+        match way {
+            Some(Way::Selected) => self.stats.inc(ClusterStat::LbSubsetsSelected),
+            Some(Way::Fallback) if host.is_some() => self.stats.inc(ClusterStat::LbSubsetsFallback),
+            Some(Way::FallbackPanic) if host.is_some() => self.stats.inc(ClusterStat::LbSubsetsFallbackPanic),
+            _ => {}
+        }
+        let Some(host) = host else {
+            self.stats.inc(ClusterStat::UpstreamCxNoneHealthy);
+            return Err(PickError::NoHealthyUpstream);
+        };
+        let limit = hosts.entry().cluster.circuit_breakers.as_ref().and_then(|c| c.per_host_max_connections);
+        if limit.is_some_and(|limit| host.active() >= limit) {
+            self.stats.inc(ClusterStat::UpstreamCxOverflow);
+            return Err(PickError::Overflow);
+        }
+        Ok(host)
     }
 
-    pub(super) fn replace(&self, entry: Arc<ClusterEntry>, hosts: HostSet) {
-        self.entry.store(entry);
-        self.hosts.store(Arc::new(hosts));
+    pub(super) fn lock(&self) -> MutexGuard<'_, Option<Box<Tasks>>> {
+        // A panic while rebuilding leaves the old hosts in force, which is a sound state.
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Takes over a new configuration.
+    pub(super) fn replace(self: &Arc<Self>, entry: Arc<ClusterEntry>) {
+        let mut tasks = self.lock();
+        self.rebuild(&mut tasks, entry);
+    }
+
+    /// Sorts the hosts anew, after their health or addresses have changed.
+    pub(super) fn refresh(self: &Arc<Self>) {
+        let mut tasks = self.lock();
+        self.refresh_with(&mut tasks);
+    }
+
+    /// [`refresh`](Self::refresh) for those who hold the lock.
+    pub(super) fn refresh_with(self: &Arc<Self>, tasks: &mut Option<Box<Tasks>>) {
+        self.rebuild(tasks, self.entry());
+    }
+
+    /// Ends what runs for it. Connections live on, unless the configuration says otherwise.
+    pub(super) fn retire(&self) {
+        drop(self.lock().take());
+        let hosts = self.hosts.load();
+        if closes_removed(&hosts.entry().cluster) {
+            hosts.hosts().for_each(|host| host.remove());
+        }
+    }
+
+    fn rebuild(self: &Arc<Self>, tasks: &mut Option<Box<Tasks>>, entry: Arc<ClusterEntry>) {
+        Tasks::prepare(tasks, &entry);
+        let before = self.hosts.load_full();
+        let Built { set, added, removed } = {
+            let (answers, slow_start) = match tasks.as_deref_mut() {
+                Some(tasks) => tasks.inputs(&entry),
+                None => (&super::dns::NONE, None),
+            };
+            let weigh = |host: &Host| slow_start.as_ref().map_or(u64::from(host.weight()), |s| s.weigh(host));
+            HostSet::build(entry, &before, answers, &weigh)
+        };
+        let entry = Arc::clone(set.entry());
+        self.count(&set, &before, added + removed.len());
+        self.hosts.store(Arc::new(set));
+        if closes_removed(&entry.cluster) {
+            removed.iter().for_each(|host| host.remove());
+        }
+        if let Some(tasks) = tasks {
+            tasks.sync(self, &entry);
+        }
+    }
+
+    fn count(&self, set: &HostSet, before: &HostSet, changes: usize) {
+        let gauge = |stat, n: usize| self.stats.set(stat, i64::try_from(n).unwrap_or(i64::MAX));
+        let members = set.membership();
+        gauge(ClusterStat::MembershipTotal, members.total);
+        gauge(ClusterStat::MembershipHealthy, members.healthy);
+        gauge(ClusterStat::MembershipDegraded, members.degraded);
+        gauge(ClusterStat::MembershipExcluded, members.excluded);
+        if changes > 0 {
+            self.stats.inc(ClusterStat::MembershipChange);
+        }
+        // 1 is what nearly all have: not worth memory in ten thousand clusters.
+        if members.max_weight > 1 || self.stats.gauge(ClusterStat::MaxHostWeight) > 1 {
+            self.stats.set(ClusterStat::MaxHostWeight, i64::from(members.max_weight));
+        }
+        let (now, then) = (set.subsets(), before.subsets());
+        if now != then {
+            gauge(ClusterStat::LbSubsetsActive, now);
+            self.stats.add(ClusterStat::LbSubsetsCreated, now.saturating_sub(then) as u64);
+            self.stats.add(ClusterStat::LbSubsetsRemoved, then.saturating_sub(now) as u64);
+        }
+    }
+}
+
+fn closes_removed(cluster: &model::cluster::Cluster) -> bool {
+    cluster.lb_common.as_ref().is_some_and(|c| c.close_connections_on_host_set_change)
 }

@@ -1,18 +1,23 @@
 //! Connecting to an endpoint: socket, options, deadline, and the books kept about it.
 
+use std::ffi::OsStr;
+use std::future::Future;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use config::model::address::Address;
 use config::model::cluster::{SocketOptions, Transport};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpSocket, TcpStream, UnixStream};
-use tokio::time::timeout;
+use rustix::io::Errno;
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpStream, UnixStream};
 
-use super::circuit::{Lease, Pending};
+use super::circuit::{Attempt, Lease, Pending};
 use super::host::Host;
+use super::outlier::{self, Outcome};
 use crate::error::ConnectError;
+use crate::metrics::ClusterStat;
 
 /// A connection to an endpoint.
 #[derive(Debug)]
@@ -36,51 +41,103 @@ pub struct Connected {
 /// outlier detection. On success `pending` is spent; after an error it is good for another attempt.
 ///
 /// # Errors
-/// Why this attempt failed; the host was told already.
+/// Why this attempt failed.
 pub async fn connect(pending: &mut Pending, host: &Arc<Host>) -> Result<Connected, ConnectError> {
-    let Some(cluster) = pending.cluster() else { return Err(ConnectError::Other) };
+    let limit = pending.cluster().peek().entry().cluster.connect_timeout;
+    connect_before(pending, host, tokio::time::sleep(limit)).await
+}
+
+/// [`connect`] for those who keep time themselves: `deadline` is ready when the time is over. Dropped before its end,
+/// it counts as a failed connection, but not against the host.
+///
+/// # Errors
+/// Why this attempt failed.
+pub async fn connect_before(
+    pending: &mut Pending,
+    host: &Arc<Host>,
+    deadline: impl Future<Output = ()>,
+) -> Result<Connected, ConnectError> {
+    let cluster = Arc::clone(pending.cluster());
     let config = cluster.config();
+    if pending.is_spent() {
+        return Err(ConnectError::Other);
+    }
     if let Transport::Unsupported(_) = config.transport {
         return Err(ConnectError::Transport);
     }
-    host.connecting();
-    match open(host.address(), config.socket.as_deref(), config.connect_timeout).await {
-        Ok(stream) => match pending.established(host) {
-            Some(lease) => Ok(Connected { stream, lease }),
-            None => Err(ConnectError::Other),
-        },
+    let mut attempt = Attempt::new(&cluster, host);
+    let opened = tokio::select! {
+        biased;
+        opened = open(host.address(), config.socket.as_deref()) => opened,
+        () = deadline => Err(ConnectError::Timeout),
+    };
+    match opened {
+        Ok(stream) => {
+            attempt.connected();
+            outlier::report(&cluster, host, Outcome::Connected);
+            Ok(Connected { stream, lease: pending.established(attempt) })
+        }
         Err(error) => {
-            host.closed();
-            host.connect_failed();
+            match error {
+                ConnectError::Timeout => {
+                    cluster.stats().inc(ClusterStat::UpstreamCxConnectTimeout);
+                    outlier::report(&cluster, host, Outcome::TimedOut);
+                }
+                // What this process lacks is not the host's fault.
+                ConnectError::Local | ConnectError::Transport => {}
+                ConnectError::Refused | ConnectError::Unreachable | ConnectError::Other => {
+                    outlier::report(&cluster, host, Outcome::Failed);
+                }
+            }
             Err(error)
         }
     }
 }
 
-/// Opens a connection with no books kept.
-pub(super) async fn open(
-    address: &Address,
-    options: Option<&SocketOptions>,
-    limit: Duration,
-) -> Result<Stream, ConnectError> {
-    let result = match address {
-        Address::Socket(to) => {
-            let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-            let socket = socket.and_then(|s| prepare(&s, options).map(|()| s)).map_err(|e| classify(&e))?;
-            timeout(limit, socket.connect(*to)).await.map(|r| r.map(Stream::Tcp))
-        }
-        Address::Pipe { path, .. } => timeout(limit, UnixStream::connect(path)).await.map(|r| r.map(Stream::Unix)),
+/// Opens a connection with no books kept and no deadline.
+pub(super) async fn open(address: &Address, options: Option<&SocketOptions>) -> Result<Stream, ConnectError> {
+    let opened = match address {
+        Address::Socket(to) => open_tcp(*to, options).await.map(Stream::Tcp),
+        Address::Pipe { path, .. } => open_unix(path).await.map(Stream::Unix),
     };
-    match result {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(classify(&error)),
-        Err(_) => Err(ConnectError::Timeout),
+    opened.map_err(|error| classify(&error))
+}
+
+/// socket, setsockopt, connect, and the registration with the reactor: what `TcpSocket` does, less the question for a
+/// pending error where `connect` was answered at once.
+async fn open_tcp(to: std::net::SocketAddr, options: Option<&SocketOptions>) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    if let Some(options) = options {
+        prepare(&socket, options)?;
+    }
+    let waits = match socket.connect(&SockAddr::from(to)) {
+        Ok(()) => false,
+        Err(error) if error.raw_os_error() == Some(Errno::INPROGRESS.raw_os_error()) => true,
+        Err(error) => return Err(error),
+    };
+    let stream = TcpStream::from_std(socket.into())?;
+    if waits {
+        stream.writable().await?;
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+    }
+    Ok(stream)
+}
+
+async fn open_unix(path: &Path) -> io::Result<UnixStream> {
+    // Envoy writes the abstract namespace with a leading `@`, the system with a NUL.
+    match path.as_os_str().as_bytes() {
+        [b'@', name @ ..] => {
+            let name = [b"\0", name].concat();
+            UnixStream::connect(Path::new(OsStr::from_bytes(&name))).await
+        }
+        _ => UnixStream::connect(path).await,
     }
 }
 
-fn prepare(socket: &TcpSocket, options: Option<&SocketOptions>) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let Some(options) = options else { return Ok(()) };
+fn prepare(socket: &Socket, options: &SocketOptions) -> io::Result<()> {
     if let Some((probes, idle, interval)) = options.keepalive {
         let mut keepalive = TcpKeepalive::new();
         if let Some(n) = probes {
@@ -92,30 +149,28 @@ fn prepare(socket: &TcpSocket, options: Option<&SocketOptions>) -> io::Result<()
         if let Some(t) = interval {
             keepalive = keepalive.with_interval(t);
         }
-        SockRef::from(socket).set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_keepalive(&keepalive)?;
     }
     if let Some(Address::Socket(source)) = &options.source {
-        socket.bind(*source)?;
+        socket.bind(&SockAddr::from(*source))?;
     }
     Ok(())
 }
 
 fn classify(error: &io::Error) -> ConnectError {
-    match error.kind() {
-        io::ErrorKind::TimedOut => ConnectError::Timeout,
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => ConnectError::Refused,
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => ConnectError::Unreachable,
-        io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory => ConnectError::Local,
-        _ => match error.raw_os_error() {
-            Some(libc_emfile_or_like) if LOCAL.contains(&libc_emfile_or_like) => ConnectError::Local,
-            _ => ConnectError::Other,
-        },
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    match (error.kind(), code) {
+        (io::ErrorKind::TimedOut, _) => ConnectError::Timeout,
+        (io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound, _) => ConnectError::Refused,
+        (io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable, _) => ConnectError::Unreachable,
+        (io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable | io::ErrorKind::OutOfMemory, _) => {
+            ConnectError::Local
+        }
+        (_, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS)) => ConnectError::Local,
+        _ => ConnectError::Other,
     }
 }
 
-/// EMFILE, ENFILE, ENOBUFS, EAGAIN (a Unix socket's full backlog is the peer's, but asks for the same patience).
-const LOCAL: [i32; 3] = [
-    rustix::io::Errno::MFILE.raw_os_error(),
-    rustix::io::Errno::NFILE.raw_os_error(),
-    rustix::io::Errno::NOBUFS.raw_os_error(),
-];
+#[cfg(test)]
+#[path = "connect_tests.rs"]
+mod tests;

@@ -9,6 +9,8 @@ use config::model::endpoint::{Endpoint, Health, HealthCheckOverride, Locality};
 use config::model::metadata::Metadata;
 use tokio_util::sync::CancellationToken;
 
+use super::outlier::monitor::Monitor;
+
 /// One endpoint of one cluster.
 #[derive(Debug)]
 pub struct Host {
@@ -19,6 +21,7 @@ pub struct Host {
     active: AtomicU32,
     connects: AtomicU64,
     connect_failures: AtomicU64,
+    monitor: OnceLock<Box<Monitor>>,
     removal: OnceLock<CancellationToken>,
 }
 
@@ -118,6 +121,7 @@ impl Host {
             active: AtomicU32::new(0),
             connects: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
+            monitor: OnceLock::new(),
             removal: OnceLock::new(),
         }
     }
@@ -175,18 +179,37 @@ impl Host {
         }
     }
 
+    /// Success rates in percent over the last outlier detection interval, of answers and of connects, where there were
+    /// enough to say; -1 stands in `/clusters` where not.
+    pub fn success_rates(&self) -> [Option<f64>; 2] {
+        self.heard().map(|m| m.history().success_rate).unwrap_or_default()
+    }
+
+    /// How often outlier detection ejected it.
+    pub fn ejections(&self) -> u32 {
+        self.heard().map(|m| m.history().ejections).unwrap_or_default()
+    }
+
+    /// What outlier detection knows of it; made on first use.
+    pub(super) fn monitor(&self) -> &Monitor {
+        self.monitor.get_or_init(Box::default)
+    }
+
+    /// The same, if there is anything.
+    pub(super) fn heard(&self) -> Option<&Monitor> {
+        self.monitor.get().map(|m| &**m)
+    }
+
     /// Resolves once the host is gone from a cluster that then closes its connections.
     pub fn removed(&self) -> &CancellationToken {
         self.removal.get_or_init(CancellationToken::new)
     }
 
-    #[expect(dead_code, reason = "used by the next change")]
     pub(super) fn remove(&self) {
         self.removed().cancel();
     }
 
     /// Sets or clears `flag`; whether that changed anything.
-    #[expect(dead_code, reason = "used by the next change")]
     pub(super) fn mark(&self, flag: Flag, on: bool) -> bool {
         let before = if on {
             self.flags.fetch_or(flag.bit(), Ordering::AcqRel)

@@ -1,63 +1,263 @@
-//! The hosts of a cluster at one moment: immutable, built on the control runtime, swapped in whole.
+//! The hosts of a cluster at one moment: immutable, built by control work, swapped in whole.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use config::model::address::Address;
-use config::model::address::Target;
-use config::model::endpoint::Assignment;
-use config::model::endpoint::Endpoint;
-use config::model::endpoint::LocalityEndpoints;
-use hashbrown::HashMap;
+use config::model::address::{Address, Target};
+use config::model::cluster::{Cluster, Discovery};
+use config::model::endpoint::{Endpoint, LocalityEndpoints};
+use config::snapshot::ClusterEntry;
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
 
+use super::balance;
 use super::cluster::Pick;
-use super::host::{Detail, Fitness, Host};
+use super::dns::Answers;
+use super::health;
+use super::host::{Detail, Fitness, Flag, Host};
+use super::pool::{Group, Picked, Pool, Rules};
+use super::subset::{self, Way};
 
-/// All hosts of a cluster.
-#[derive(Debug, Default)]
+/// All hosts of a cluster, and the configuration they belong to.
+#[derive(Debug)]
 pub struct HostSet {
-    hosts: Box<[Arc<Host>]>,
-    turn: AtomicUsize,
+    entry: Arc<ClusterEntry>,
+    pool: Pool,
+    subsets: Option<Box<subset::Index>>,
+}
+
+/// Hosts by health, for the `membership_*` gauges.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// All.
+    pub total: usize,
+    /// Healthy.
+    pub healthy: usize,
+    /// Degraded.
+    pub degraded: usize,
+    /// Not regarded until first probed.
+    pub excluded: usize,
+    /// The largest weight.
+    pub max_weight: u32,
+}
+
+/// What a rebuild found.
+#[derive(Debug)]
+pub(super) struct Built {
+    /// The new set.
+    pub(super) set: HostSet,
+    /// Hosts that were not there before.
+    pub(super) added: usize,
+    /// Hosts that are gone.
+    pub(super) removed: Vec<Arc<Host>>,
 }
 
 impl HostSet {
-    /// Joins an assignment with the hosts there were, which are kept where the address is the same.
-    pub(super) fn build(assignment: &Assignment, before: &Self) -> Self {
-        let mut known: HashMap<&Address, &Arc<Host>> = before.hosts.iter().map(|h| (h.address(), h)).collect();
-        let mut hosts = Vec::with_capacity(assignment.localities.iter().map(|l| l.endpoints.len()).sum());
-        for locality in &assignment.localities {
-            for endpoint in &locality.endpoints {
-                let Target::Address(address) = &endpoint.target else { continue };
-                let detail = Arc::new(detail(locality, endpoint));
-                let host = match known.remove(address) {
-                    Some(host) => Arc::clone(host),
-                    None => Arc::new(Host::new(address.clone(), endpoint.weight, Arc::clone(&detail))),
-                };
-                host.update(endpoint, &detail);
-                hosts.push(host);
+    /// A set without hosts.
+    pub(super) fn empty(entry: Arc<ClusterEntry>) -> Self {
+        Self { entry, pool: Pool::default(), subsets: None }
+    }
+
+    /// Joins the endpoints of `entry` with the hosts of `before`, which are kept where the address is the same, and
+    /// sorts them by what is known of their health now.
+    pub(super) fn build(
+        entry: Arc<ClusterEntry>,
+        before: &Self,
+        answers: &Answers,
+        weigh: &dyn Fn(&Host) -> u64,
+    ) -> Built {
+        let (groups, added, removed) = gather(&entry, before, answers);
+        let cluster = &*entry.cluster;
+        let by_locality = cluster.lb_common.as_ref().is_some_and(|c| c.locality_weighted)
+            && cluster.subsets.as_ref().is_none_or(|s| s.locality_weight_aware);
+        let rules = Rules { cluster, assignment: &entry.assignment, by_locality, weigh };
+        let pool = Pool::new(&groups, rules);
+        let subsets = cluster.subsets.as_ref().map(|s| Box::new(subset::Index::new(&groups, s, rules)));
+        if balance::hashes(&cluster.lb) && before.pool.prepared() {
+            // Somebody uses it: make the table here rather than on a worker.
+            pool.prepare(&cluster.lb);
+        }
+        Built { set: Self { entry, pool, subsets }, added, removed }
+    }
+
+    /// The configuration.
+    pub fn entry(&self) -> &Arc<ClusterEntry> {
+        &self.entry
+    }
+
+    /// All hosts, whatever their health, by priority.
+    pub fn hosts(&self) -> impl Iterator<Item = &Arc<Host>> {
+        self.pool.hosts()
+    }
+
+    /// Counts by health.
+    pub fn membership(&self) -> Membership {
+        let mut count = Membership::default();
+        for host in self.hosts() {
+            count.total += 1;
+            count.max_weight = count.max_weight.max(host.weight());
+            count.excluded += usize::from(host.has(Flag::PendingActiveHc));
+            match host.fitness() {
+                Fitness::Healthy => count.healthy += 1,
+                Fitness::Degraded => count.degraded += 1,
+                Fitness::Unhealthy => {}
             }
         }
-        Self { hosts: hosts.into(), turn: AtomicUsize::new(0) }
+        count
     }
 
-    /// All hosts, whatever their health.
-    pub fn hosts(&self) -> &[Arc<Host>] {
-        &self.hosts
+    /// How many subsets there are.
+    pub fn subsets(&self) -> usize {
+        self.subsets.as_ref().map_or(0, |index| index.len())
     }
 
-    pub(super) fn pick(&self, _pick: &Pick<'_>) -> Option<Arc<Host>> {
-        let n = self.hosts.len();
-        let first = self.turn.fetch_add(1, Ordering::Relaxed);
-        (0..n).map(|i| &self.hosts[(first.wrapping_add(i)) % n]).find(|h| h.fitness() == Fitness::Healthy).cloned()
+    pub(super) fn pick(&self, pick: &Pick<'_>) -> (Picked, Option<Way>) {
+        let cluster = &*self.entry.cluster;
+        match (&self.subsets, &cluster.subsets) {
+            (Some(index), Some(settings)) => {
+                let (picked, way) = subset::Chooser { index, settings, any: &self.pool, cluster }.pick(pick);
+                (picked, Some(way))
+            }
+            _ => (self.pool.pick(cluster, pick), None),
+        }
     }
 }
 
-fn detail(locality: &LocalityEndpoints, endpoint: &Endpoint) -> Detail {
-    Detail {
-        locality: Arc::clone(&locality.locality),
-        priority: locality.priority,
-        hostname: endpoint.hostname.clone(),
-        metadata: endpoint.metadata.clone(),
-        health_check: endpoint.health_check.clone(),
+/// The hosts by priority and locality, how many are new, and those that are gone.
+fn gather(entry: &ClusterEntry, before: &HostSet, answers: &Answers) -> (Vec<Group>, usize, Vec<Arc<Host>>) {
+    let mut gathering = Gathering::new(entry, before);
+    for locality in &entry.assignment.localities {
+        gathering.add(locality, answers);
+    }
+    gathering.keep_passing();
+    let Gathering { groups, added, known, .. } = gathering;
+    let removed = known.into_values().filter(|(_, seen)| !seen).map(|(host, _)| Arc::clone(host)).collect();
+    (groups, added, removed)
+}
+
+/// Groups in the making.
+struct Gathering<'a> {
+    entry: &'a ClusterEntry,
+    /// Hosts there were, and whether they were found again.
+    known: HashMap<&'a Address, (&'a Arc<Host>, bool), RandomState>,
+    /// Addresses met, where duplicates do not count (all but STATIC, as in Envoy).
+    met: HashSet<Address, RandomState>,
+    groups: Vec<Group>,
+    /// The last detail made: neighbours mostly agree.
+    detail: Option<Arc<Detail>>,
+    added: usize,
+}
+
+impl<'a> Gathering<'a> {
+    fn new(entry: &'a ClusterEntry, before: &'a HostSet) -> Self {
+        let known = before.hosts().map(|host| (host.address(), (host, false))).collect();
+        Self { entry, known, met: HashSet::default(), groups: Vec::new(), detail: None, added: 0 }
+    }
+
+    fn add(&mut self, locality: &LocalityEndpoints, answers: &Answers) {
+        let group = self.group(locality);
+        let duplicates_count = matches!(self.entry.cluster.discovery, Discovery::Static(_));
+        let single = self.entry.assignment.localities.len() == 1 && locality.endpoints.len() == 1;
+        for endpoint in &locality.endpoints {
+            for address in answers.addresses(&endpoint.target) {
+                if duplicates_count || single || self.met.insert(address.clone()) {
+                    let host = self.host(locality, endpoint, address);
+                    self.groups[group].hosts.push(host);
+                }
+            }
+        }
+    }
+
+    /// The group of that priority and locality.
+    fn group(&mut self, locality: &LocalityEndpoints) -> usize {
+        // LOGICAL_DNS knows no priorities.
+        let logical = matches!(&self.entry.cluster.discovery, Discovery::Dns { dns, .. } if dns.logical);
+        let priority = if logical { 0 } else { locality.priority };
+        let same = |g: &Group| g.priority == priority && g.locality == locality.locality;
+        self.groups.iter().position(same).unwrap_or_else(|| {
+            self.groups.push(Group {
+                priority,
+                locality: Arc::clone(&locality.locality),
+                weight: locality.weight,
+                hosts: Vec::with_capacity(locality.endpoints.len()),
+            });
+            self.groups.len() - 1
+        })
+    }
+
+    fn host(&mut self, locality: &LocalityEndpoints, endpoint: &Endpoint, address: Address) -> Arc<Host> {
+        let detail = self.detail(locality, endpoint);
+        if let Some((host, seen)) = self.known.get_mut(&address) {
+            *seen = true;
+            host.mark(Flag::PendingDynamicRemoval, false);
+            host.update(endpoint, &detail);
+            clear_unjudged(&self.entry.cluster, host);
+            return Arc::clone(host);
+        }
+        self.added += 1;
+        let host = Host::new(address, endpoint.weight, detail);
+        host.mark_eds(endpoint.health);
+        if health::probed(&self.entry.cluster, &host) {
+            host.mark(Flag::FailedActiveHc, true);
+            let waits = self.entry.cluster.lb_common.as_ref().is_some_and(|c| c.ignore_new_hosts_until_first_hc);
+            host.mark(Flag::PendingActiveHc, waits);
+        }
+        Arc::new(host)
+    }
+
+    fn detail(&mut self, locality: &LocalityEndpoints, endpoint: &Endpoint) -> Arc<Detail> {
+        let hostname = match (&endpoint.hostname, &endpoint.target) {
+            (None, Target::Name { host, .. }) => Some(Arc::clone(host)),
+            (hostname, _) => hostname.clone(),
+        };
+        let detail = Detail {
+            locality: Arc::clone(&locality.locality),
+            priority: locality.priority,
+            hostname,
+            metadata: endpoint.metadata.clone(),
+            health_check: endpoint.health_check.clone(),
+        };
+        match &self.detail {
+            Some(last) if **last == detail => Arc::clone(last),
+            _ => Arc::clone(self.detail.insert(Arc::new(detail))),
+        }
+    }
+
+    /// Hosts that are no longer configured stay while their active health check passes, as in Envoy: discovery may be
+    /// wrong, a passing probe is not.
+    fn keep_passing(&mut self) {
+        let dynamic = !matches!(self.entry.cluster.discovery, Discovery::Static(_));
+        if !dynamic || health::check(&self.entry.cluster).is_none() {
+            return;
+        }
+        for (host, seen) in self.known.values_mut().filter(|(_, seen)| !*seen) {
+            if host.has(Flag::FailedActiveHc) || host.has(Flag::FailedEdsHealth) {
+                continue;
+            }
+            *seen = true;
+            host.mark(Flag::PendingDynamicRemoval, true);
+            let detail = host.detail();
+            let same = |g: &&mut Group| g.priority == detail.priority && g.locality == detail.locality;
+            match self.groups.iter_mut().find(same) {
+                Some(group) => group.hosts.push(Arc::clone(host)),
+                None => self.groups.push(Group {
+                    priority: detail.priority,
+                    locality: Arc::clone(&detail.locality),
+                    weight: None,
+                    hosts: vec![Arc::clone(host)],
+                }),
+            }
+        }
+    }
+}
+
+/// Nobody would ever take back what a check or detection no longer configured has said.
+fn clear_unjudged(cluster: &Cluster, host: &Host) {
+    if !health::probed(cluster, host) {
+        for flag in [Flag::FailedActiveHc, Flag::PendingActiveHc, Flag::ActiveHcTimeout] {
+            host.mark(flag, false);
+        }
+    }
+    if cluster.outlier_detection.is_none() {
+        host.mark(Flag::FailedOutlierCheck, false);
     }
 }

@@ -2,22 +2,36 @@
 //!
 //! ```text
 //! Snapshot ──apply──> Clusters ──get──> Cluster ──admit──> Pending ──pick──> Host ──connect──> Stream + Lease
-//!                        │                 ├ HostSet: priorities, localities, subsets, lines of hosts (immutable, swapped)
-//!                        │                 ├ circuit breakers: permits that give themselves back
-//!                        │                 └ tasks on the control runtime: active health checks, outlier sweeps, DNS
+//!                                         ├ HostSet: priorities, localities, subsets, lines of hosts (immutable, swapped)
+//!                                         ├ circuit breakers: permits that give themselves back
+//!                                         └ tasks on the control runtime: health checks, outlier sweeps, DNS
 //! ```
-//! The data path reads an `ArcSwap` and adds to atomics; it never waits for a lock that control work holds.
+//! The data path reads an `ArcSwap` and adds to atomics; it never waits for a lock that control work holds. Whatever
+//! changes the fitness of a host (configuration, health check, outlier detection, DNS) sets a flag on the host and has
+//! its cluster's `HostSet` built anew; hosts are kept by address, with all their history.
 
+mod balance;
 pub mod circuit;
 pub mod cluster;
 pub mod clusters;
 pub mod connect;
+pub mod dns;
+mod health;
 pub mod host;
 pub mod host_set;
+mod loads;
+mod outlier;
+mod pool;
+mod subset;
+mod tasks;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use circuit::{Lease, Pending};
 pub use cluster::{Cluster, Pick, PickError};
 pub use clusters::Clusters;
-pub use connect::{Connected, Stream, connect};
-pub use host::{Flag, Host};
+pub use connect::{Connected, Stream, connect, connect_before};
+pub use host::{Fitness, Flag, Host};
 pub use host_set::HostSet;

@@ -1,0 +1,163 @@
+//! Events of active health checks as JSON lines (`envoy.data.core.v3.HealthCheckEvent`, `event_log_path` and file
+//! event sinks).
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::sync::{Arc, OnceLock};
+
+use config::model::address::Address;
+use config::model::cluster::HealthCheck;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::Verdict;
+use crate::upstream::host::Host;
+
+/// Lines waiting to be written; more are dropped, since a full disk must not stop the probes.
+const WAITING: usize = 1024;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The host counts as healthy from now on.
+    AddHealthy {
+        /// By its first probe.
+        first: bool,
+    },
+    /// The host counts as unhealthy from now on.
+    EjectUnhealthy {
+        /// Why.
+        verdict: Verdict,
+    },
+    /// A probe failed: the first one, or any with `always_log_health_check_failures`.
+    Failure {
+        /// Why.
+        verdict: Verdict,
+        /// It was the first probe.
+        first: bool,
+    },
+}
+
+/// The files that events go to. Written by a thread of its own, started on first use.
+#[derive(Debug)]
+pub(in crate::upstream) struct Sinks {
+    control: Handle,
+    sender: OnceLock<mpsc::Sender<(Arc<str>, String)>>,
+}
+
+impl Sinks {
+    pub(in crate::upstream) fn new(control: Handle) -> Self {
+        Self { control, sender: OnceLock::new() }
+    }
+
+    /// Writes `event` to the files of `check`.
+    pub(super) fn log(&self, check: &HealthCheck, cluster: &str, host: &Host, event: Event) {
+        tracing::debug!(cluster, host = %host.address(), ?event, "health check");
+        if check.event_logs.is_empty() {
+            return;
+        }
+        let line = line(cluster, host, event, OffsetDateTime::now_utc());
+        let sender = self.sender.get_or_init(|| {
+            let (sender, receiver) = mpsc::channel(WAITING);
+            self.control.spawn_blocking(move || write_all(receiver));
+            sender
+        });
+        for path in &check.event_logs {
+            if sender.try_send((Arc::clone(path), line.clone())).is_err() {
+                tracing::warn!(path = %path, "health check event dropped: the file is too slow");
+            }
+        }
+    }
+}
+
+fn write_all(mut receiver: mpsc::Receiver<(Arc<str>, String)>) {
+    let mut files: HashMap<Arc<str>, File> = HashMap::new();
+    while let Some((path, line)) = receiver.blocking_recv() {
+        let written = match files.get_mut(&path) {
+            Some(file) => file.write_all(line.as_bytes()),
+            None => OpenOptions::new().create(true).append(true).open(&*path).and_then(|mut file| {
+                file.write_all(line.as_bytes())?;
+                files.insert(Arc::clone(&path), file);
+                Ok(())
+            }),
+        };
+        if let Err(error) = written {
+            // Opened anew for the next event.
+            files.remove(&path);
+            tracing::warn!(path = %path, %error, "health check event not written");
+        }
+    }
+}
+
+fn line(cluster: &str, host: &Host, event: Event, now: OffsetDateTime) -> String {
+    let timestamp = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let (name, body) = match event {
+        Event::AddHealthy { first } => ("add_healthy_event", json!({ "first_check": first })),
+        Event::EjectUnhealthy { verdict } => ("eject_unhealthy_event", json!({ "failure_type": failure(verdict) })),
+        Event::Failure { verdict, first } => {
+            ("health_check_failure_event", json!({ "failure_type": failure(verdict), "first_check": first }))
+        }
+    };
+    let mut line = json!({
+        "health_checker_type": "TCP",
+        "host": address(host.address()),
+        "cluster_name": cluster,
+        "timestamp": now.format(timestamp).unwrap_or_default(),
+    });
+    line[name] = body;
+    format!("{line}\n")
+}
+
+fn address(address: &Address) -> Value {
+    match address {
+        Address::Socket(socket) => json!({ "socket_address": {
+            "protocol": "TCP",
+            "address": socket.ip().to_string(),
+            "resolver_name": "",
+            "ipv4_compat": false,
+            "port_value": socket.port(),
+        }}),
+        Address::Pipe { path, mode } => json!({ "pipe": { "path": path.to_string_lossy(), "mode": mode } }),
+    }
+}
+
+const fn failure(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Timeout => "NETWORK_TIMEOUT",
+        Verdict::Passed | Verdict::Network => "NETWORK",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::sync::Arc;
+
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::upstream::host::Detail;
+
+    #[test]
+    fn envoys_fields() {
+        let host = Host::new(Address::Socket("127.0.0.1:81".parse().unwrap()), 1, Arc::new(Detail::default()));
+        let text = line(
+            "c",
+            &host,
+            Event::EjectUnhealthy { verdict: Verdict::Timeout },
+            datetime!(2026-01-02 3:04:05.678 UTC),
+        );
+        let value: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["timestamp"], "2026-01-02T03:04:05.678Z");
+        assert_eq!(value["health_checker_type"], "TCP");
+        assert_eq!(value["host"]["socket_address"]["port_value"], 81);
+        assert_eq!(value["cluster_name"], "c");
+        assert_eq!(value["eject_unhealthy_event"]["failure_type"], "NETWORK_TIMEOUT");
+        assert!(text.ends_with("}\n") && !text.trim_end().contains('\n'));
+    }
+}

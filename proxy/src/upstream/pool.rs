@@ -1,0 +1,293 @@
+//! Hosts by priority and health: what one balancer (of a cluster, or of a subset of it) chooses from.
+
+use std::sync::{Arc, OnceLock};
+
+use config::model::cluster::{Cluster, LbPolicy};
+use config::model::endpoint::{Assignment, Locality};
+
+use super::balance::{self, Line, Shares, Table, Wheel};
+use super::cluster::Pick;
+use super::host::{Fitness, Flag, Host};
+use super::loads::{self, Census, Load, Terms};
+
+/// Attempts to find a host that was not tried yet.
+const ATTEMPTS: usize = 4;
+
+/// All hosts of a balancer.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    priorities: Box<[Priority]>,
+}
+
+/// The hosts of one priority.
+#[derive(Debug)]
+struct Priority {
+    all: Line,
+    /// `None`: all are healthy.
+    healthy: Option<Box<Line>>,
+    /// `None`: none is degraded.
+    degraded: Option<Box<Line>>,
+    localities: Option<Box<Localities>>,
+    /// For hashing policies; made when first asked, since most clusters are idle.
+    table: OnceLock<Option<Box<Table>>>,
+    load: Load,
+}
+
+/// Lines by locality, for locality-weighted balancing.
+#[derive(Debug)]
+struct Localities {
+    healthy: Option<Choice>,
+    degraded: Option<Choice>,
+    /// For tables: (hosts, configured weight) of each locality that has weight: all, healthy.
+    parts: Vec<(Vec<Arc<Host>>, Vec<Arc<Host>>, u32)>,
+}
+
+#[derive(Debug)]
+struct Choice {
+    lines: Box<[Line]>,
+    wheel: Wheel,
+}
+
+/// Hosts of one priority and locality, and the locality's weight there.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// 0 is the highest.
+    pub(super) priority: u32,
+    /// Where.
+    pub(super) locality: Arc<Locality>,
+    /// `None`: no load with locality-weighted balancing.
+    pub(super) weight: Option<u32>,
+    /// The hosts.
+    pub(super) hosts: Vec<Arc<Host>>,
+}
+
+/// What a pool is made by.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    /// Policy and common settings.
+    pub(super) cluster: &'a Cluster,
+    /// Policy of the endpoints.
+    pub(super) assignment: &'a Assignment,
+    /// Weights of localities count.
+    pub(super) by_locality: bool,
+    /// What a host counts in weighted turns.
+    pub(super) weigh: &'a dyn Fn(&Host) -> u64,
+}
+
+/// What came of a choice.
+#[derive(Debug, Default)]
+pub(super) struct Picked {
+    /// The host.
+    pub(super) host: Option<Arc<Host>>,
+    /// It was chosen without regard to health.
+    pub(super) panic: bool,
+}
+
+impl Pool {
+    /// Builds lines and loads from groups.
+    pub(super) fn new(groups: &[Group], rules: Rules<'_>) -> Self {
+        let count = groups.iter().map(|g| g.priority as usize + 1).max().unwrap_or_default();
+        let mut census = vec![Census::default(); count];
+        for group in groups {
+            group.hosts.iter().for_each(|host| count_host(&mut census[group.priority as usize], host));
+        }
+        let terms = Terms {
+            overprovisioning: rules.assignment.overprovisioning_factor,
+            weighted: rules.assignment.weighted_priority_health,
+            panic_threshold: rules.cluster.lb_common.as_ref().map_or(50.0, |c| c.healthy_panic_threshold),
+        };
+        let loads = loads::divide(&census, terms);
+        let priorities = (0_u32..)
+            .zip(census.iter().zip(loads))
+            .map(|(priority, (census, load))| {
+                let groups: Vec<&Group> = groups.iter().filter(|g| g.priority == priority).collect();
+                Priority::new(&groups, census, load, rules)
+            })
+            .collect();
+        Self { priorities }
+    }
+
+    /// All hosts, by priority.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &Arc<Host>> {
+        self.priorities.iter().flat_map(|p| p.all.hosts())
+    }
+
+    /// Makes the tables now instead of on first use.
+    pub(super) fn prepare(&self, policy: &LbPolicy) {
+        for priority in &self.priorities {
+            let _made = priority.table(policy);
+        }
+    }
+
+    /// A table was made.
+    pub(super) fn prepared(&self) -> bool {
+        self.priorities.iter().any(|p| p.table.get().is_some())
+    }
+
+    /// Chooses a host.
+    pub(super) fn pick(&self, cluster: &Cluster, pick: &Pick<'_>) -> Picked {
+        if balance::hashes(&cluster.lb) {
+            return self.by_hash(&cluster.lb, pick);
+        }
+        let mut picked = Picked::default();
+        for _ in 0..=pick.tried.len().min(ATTEMPTS) {
+            let Some((priority, degraded)) = self.priority(None) else { break };
+            let fail = cluster.lb_common.as_ref().is_some_and(|c| c.fail_traffic_on_panic);
+            picked.panic = priority.load.panic;
+            if priority.load.panic && fail {
+                return Picked { host: None, panic: true };
+            }
+            let host = priority.line(degraded).and_then(|line| balance::choose(&cluster.lb, line));
+            picked.host = host.cloned();
+            if host.is_none_or(|h| !pick.tried.iter().any(|t| Arc::ptr_eq(t, h))) {
+                break;
+            }
+        }
+        picked
+    }
+
+    fn by_hash(&self, policy: &LbPolicy, pick: &Pick<'_>) -> Picked {
+        let hash = pick.hash.unwrap_or_else(|| fastrand::u64(..));
+        let Some((priority, _)) = self.priority(Some(hash)) else { return Picked::default() };
+        let mut host = None;
+        for attempt in 0..=pick.tried.len().min(ATTEMPTS) as u32 {
+            host = priority.table(policy).and_then(|table| table.choose(hash, attempt));
+            if host.is_none_or(|h| !pick.tried.iter().any(|t| Arc::ptr_eq(t, h))) {
+                break;
+            }
+        }
+        Picked { host: host.cloned(), panic: priority.load.panic }
+    }
+
+    /// The priority for a hash (or at random), and whether its degraded hosts are meant.
+    fn priority(&self, hash: Option<u64>) -> Option<(&Priority, bool)> {
+        if let [only] = &*self.priorities {
+            if only.load.degraded == 0 {
+                return Some((only, false));
+            }
+        }
+        let point = hash.unwrap_or_else(|| fastrand::u64(..)) % 100 + 1;
+        let mut sum = 0;
+        let mut reached = |load: u8| {
+            sum += u64::from(load);
+            point <= sum
+        };
+        if let Some(priority) = self.priorities.iter().find(|p| reached(p.load.healthy)) {
+            return Some((priority, false));
+        }
+        self.priorities.iter().find(|p| reached(p.load.degraded)).map(|p| (p, true))
+    }
+}
+
+fn count_host(census: &mut Census, host: &Host) {
+    let weight = u64::from(host.weight());
+    census.hosts += 1;
+    if host.has(Flag::PendingActiveHc) {
+        census.excluded += 1;
+    } else {
+        census.weights.0 += weight;
+    }
+    match host.fitness() {
+        Fitness::Healthy => {
+            census.healthy += 1;
+            census.weights.1 += weight;
+        }
+        Fitness::Degraded => {
+            census.degraded += 1;
+            census.weights.2 += weight;
+        }
+        Fitness::Unhealthy => {}
+    }
+}
+
+fn fit(hosts: &[Arc<Host>], fitness: Fitness) -> Vec<Arc<Host>> {
+    hosts.iter().filter(|h| h.fitness() == fitness).cloned().collect()
+}
+
+impl Priority {
+    fn new(groups: &[&Group], census: &Census, load: Load, rules: Rules<'_>) -> Self {
+        let hosts: Vec<Arc<Host>> = groups.iter().flat_map(|g| &g.hosts).cloned().collect();
+        let line = |fitness| Box::new(Line::new(fit(&hosts, fitness), rules.weigh));
+        Self {
+            healthy: (census.healthy < census.hosts).then(|| line(Fitness::Healthy)),
+            degraded: (census.degraded > 0).then(|| line(Fitness::Degraded)),
+            localities: rules.by_locality.then(|| Box::new(Localities::new(groups, rules))),
+            table: OnceLock::new(),
+            load,
+            all: Line::new(hosts, rules.weigh),
+        }
+    }
+
+    fn healthy(&self) -> &Line {
+        self.healthy.as_deref().unwrap_or(&self.all)
+    }
+
+    /// The line to choose from, which may be empty.
+    fn line(&self, degraded: bool) -> Option<&Line> {
+        if self.load.panic {
+            return Some(&self.all);
+        }
+        let choice =
+            self.localities.as_ref().and_then(|l| if degraded { l.degraded.as_ref() } else { l.healthy.as_ref() });
+        match choice {
+            Some(choice) => choice.lines.get(choice.wheel.next()),
+            None if degraded => self.degraded.as_deref(),
+            None => Some(self.healthy()),
+        }
+    }
+
+    fn table(&self, policy: &LbPolicy) -> Option<&Table> {
+        let make = || {
+            let mut shares = Shares::default();
+            match &self.localities {
+                None if self.load.panic => shares.add(self.all.hosts(), 1.0),
+                None => shares.add(self.healthy().hosts(), 1.0),
+                Some(localities) => {
+                    let sum: f64 = localities.parts.iter().map(|p| f64::from(p.2)).sum();
+                    for (all, healthy, weight) in &localities.parts {
+                        shares.add(if self.load.panic { all } else { healthy }, f64::from(*weight) / sum);
+                    }
+                }
+            }
+            Table::new(policy, shares).map(Box::new)
+        };
+        self.table.get_or_init(make).as_deref()
+    }
+}
+
+impl Localities {
+    fn new(groups: &[&Group], rules: Rules<'_>) -> Self {
+        let weighted: Vec<&&Group> = groups.iter().filter(|g| g.weight.is_some_and(|w| w > 0)).collect();
+        let hashes = balance::hashes(&rules.cluster.lb);
+        let part = |g: &&&Group| (g.hosts.clone(), fit(&g.hosts, Fitness::Healthy), g.weight.unwrap_or_default());
+        Self {
+            healthy: Choice::new(&weighted, Fitness::Healthy, rules),
+            degraded: Choice::new(&weighted, Fitness::Degraded, rules),
+            parts: if hashes { weighted.iter().map(part).collect() } else { Vec::new() },
+        }
+    }
+}
+
+impl Choice {
+    /// `None` when no locality has both weight and fit hosts.
+    fn new(groups: &[&&Group], fitness: Fitness, rules: Rules<'_>) -> Option<Self> {
+        let lines: Vec<Line> = groups.iter().map(|g| Line::new(fit(&g.hosts, fitness), rules.weigh)).collect();
+        let weights = groups
+            .iter()
+            .zip(&lines)
+            .map(|(g, line)| effective_weight(g, line.hosts().len(), rules.assignment.overprovisioning_factor));
+        let wheel = Wheel::new(weights, fastrand::u64(..))?;
+        Some(Self { lines: lines.into(), wheel })
+    }
+}
+
+/// A locality's weight, less where fewer than the overprovisioned part of its hosts is fit
+/// (Envoy: `LocalityWrr::effectiveLocalityWeight`), in ten-thousandths.
+fn effective_weight(group: &Group, fit: usize, overprovisioning: u32) -> u64 {
+    let hosts = group.hosts.iter().filter(|h| !h.has(Flag::PendingActiveHc)).count();
+    if hosts == 0 || fit == 0 {
+        return 0;
+    }
+    let available = (f64::from(overprovisioning) / 100.0 * fit as f64 / hosts as f64).min(1.0);
+    ((f64::from(group.weight.unwrap_or_default()) * available * 10_000.0).round() as u64).max(1)
+}
