@@ -46,12 +46,16 @@ pub struct Flow {
 pub struct Upstream {
     /// Cluster name.
     pub cluster: Arc<str>,
+    /// Its name in metrics and `%UPSTREAM_CLUSTER%` (`alt_stat_name`), where it differs.
+    pub stat_name: Option<Arc<str>>,
     /// The endpoint, once chosen.
     pub host: Option<Address>,
     /// Our own address towards it, once connected.
     pub local: Option<SocketAddr>,
     /// Attempts to connect.
     pub attempts: u32,
+    /// The last attempt began at.
+    pub started: Option<Instant>,
     /// Connected at.
     pub connected: Option<Instant>,
     /// Why the last attempt failed.
@@ -82,7 +86,16 @@ impl Flow {
 impl Upstream {
     /// Nothing tried yet.
     pub fn to(cluster: &Arc<str>) -> Self {
-        Self { cluster: Arc::clone(cluster), host: None, local: None, attempts: 0, connected: None, failure: None }
+        Self {
+            cluster: Arc::clone(cluster),
+            stat_name: None,
+            host: None,
+            local: None,
+            attempts: 0,
+            started: None,
+            connected: None,
+            failure: None,
+        }
     }
 }
 

@@ -1,0 +1,127 @@
+//! Envoy's CEL attributes (`docs/root/intro/arch_overview/advanced/attributes.rst`), as far as a TCP connection has
+//! them, for the filters of access logs.
+
+use std::collections::HashMap;
+
+use cel::objects::Map;
+use cel::{Context, Value};
+use config::model::access_log::CelFilter;
+
+use super::flow::{Flow, Upstream};
+use crate::error::CloseReason;
+
+/// What a filter decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Write the line.
+    Log,
+    /// Don't.
+    Skip,
+    /// It could not be evaluated, or gave no boolean: not written, as with Envoy.
+    Error,
+}
+
+/// Evaluates `filter` over the connection.
+pub(super) fn evaluate(filter: &CelFilter, flow: &Flow) -> Verdict {
+    let references = filter.program.references();
+    let mut context = Context::default();
+    let mut bind = |name: &str, value: fn(&Flow) -> Value| {
+        if references.has_variable(name) {
+            context.add_variable_from_value(name, value(flow));
+        }
+    };
+    bind("connection", connection);
+    bind("source", source);
+    bind("destination", destination);
+    bind("upstream", upstream);
+    bind("request", request);
+    bind("response", response);
+    bind("xds", xds);
+    bind("metadata", |_| map([]));
+    bind("filter_state", |_| map([]));
+    match filter.program.execute(&context) {
+        Ok(Value::Bool(true)) => Verdict::Log,
+        Ok(Value::Bool(false)) => Verdict::Skip,
+        Ok(_) | Err(_) => Verdict::Error,
+    }
+}
+
+fn connection(flow: &Flow) -> Value {
+    let name = flow.sni.as_deref().map(|name| String::from_utf8_lossy(name).to_ascii_lowercase());
+    map([
+        ("mtls", Some(false.into())),
+        ("requested_server_name", Some(name.unwrap_or_default().into())),
+        ("id", Some(Value::UInt(flow.id))),
+        // Ours: Envoy has it only where a filter set it.
+        ("termination_details", flow.close.as_ref().map(|reason| reason.as_str().into())),
+    ])
+}
+
+fn source(flow: &Flow) -> Value {
+    map([
+        ("address", flow.remote.map(|address| address.to_string().into())),
+        ("port", flow.remote.map(|address| i64::from(address.port()).into())),
+    ])
+}
+
+fn destination(flow: &Flow) -> Value {
+    map([("address", Some(flow.local.to_string().into())), ("port", port(&flow.local))])
+}
+
+fn upstream(flow: &Flow) -> Value {
+    let Some(upstream) = flow.upstream.as_deref() else { return map([]) };
+    let Upstream { host, local, attempts, .. } = upstream;
+    map([
+        ("address", host.as_ref().map(|address| address.to_string().into())),
+        ("port", host.as_ref().and_then(port)),
+        ("local_address", local.map(|address| address.to_string().into())),
+        ("transport_failure_reason", upstream.failure.map(|error| error.as_str().into())),
+        ("request_attempt_count", Some(Value::UInt((*attempts).into()))),
+    ])
+}
+
+fn request(flow: &Flow) -> Value {
+    let received = Value::Int(i64::try_from(flow.received).unwrap_or(i64::MAX));
+    map([("size", Some(received.clone())), ("total_size", Some(received)), ("headers", Some(map([])))])
+}
+
+fn response(flow: &Flow) -> Value {
+    let sent = Value::Int(i64::try_from(flow.sent).unwrap_or(i64::MAX));
+    map([
+        ("code", Some(Value::Int(0))),
+        ("flags", Some(Value::Int(flags(flow.close.as_ref())))),
+        ("size", Some(sent.clone())),
+        ("total_size", Some(sent)),
+        ("headers", Some(map([]))),
+    ])
+}
+
+fn xds(flow: &Flow) -> Value {
+    map([
+        ("cluster_name", flow.upstream.as_deref().map(|upstream| (&*upstream.cluster).into())),
+        ("filter_chain_name", flow.chain.as_deref().map(|chain| (&*chain.name).into())),
+    ])
+}
+
+/// Bits of `CoreResponseFlag` (envoy/stream_info/stream_info.h), for the same reasons as `%RESPONSE_FLAGS%`.
+fn flags(reason: Option<&CloseReason>) -> i64 {
+    const NAMES: [(&str, u8); 8] =
+        [("UH", 1), ("UF", 5), ("UO", 7), ("NR", 8), ("URX", 15), ("DT", 22), ("NC", 24), ("OM", 25)];
+    let (short, _) = super::value::flags(reason);
+    let bit = |flag: &str| NAMES.iter().find(|(name, _)| *name == flag).map_or(0, |(_, bit)| 1 << bit);
+    short.split(',').map(bit).sum()
+}
+
+fn port(address: &config::model::address::Address) -> Option<Value> {
+    match address {
+        config::model::address::Address::Socket(address) => Some(i64::from(address.port()).into()),
+        config::model::address::Address::Pipe { .. } => None,
+    }
+}
+
+/// A map of those that are there; reading another is an error, as with Envoy.
+fn map<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+    let fields: HashMap<String, Value> =
+        fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+    Value::Map(Map::from(fields))
+}
