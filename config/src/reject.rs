@@ -1,8 +1,6 @@
 //! What is said about a resource that is refused, or of which a part is not honoured.
 
-#[allow(dead_code)]
 mod context;
-#[allow(dead_code)]
 mod unknown;
 
 pub(crate) use context::{Context, IsSet, immaterial};

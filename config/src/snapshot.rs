@@ -26,6 +26,10 @@ pub struct Snapshot {
     pub rejected: HashTrieMapSync<(Kind, Arc<str>), Arc<Rejected>>,
     /// Raw assignments by name, for `/config_dump?include_eds`.
     pub endpoints: HashTrieMapSync<Arc<str>, Arc<Source>>,
+    /// Fields of assignments that are set and not honoured, by name; only where there are any.
+    pub endpoint_notes: HashTrieMapSync<Arc<str>, Arc<[Ignored]>>,
+    /// Chains whose new version can't be run, so that the last good one stays: (chain name, why) by listener.
+    pub held: HashTrieMapSync<Arc<str>, Arc<[(Arc<str>, Unsupported)]>>,
     /// Raw secrets and routes and runtime layers by (kind, name), for `/config_dump`.
     pub other: HashTrieMapSync<(Kind, Arc<str>), Arc<Source>>,
 }

@@ -1,11 +1,30 @@
 //! Raw resources in, snapshots out: parse, keep the last good version, join, warm, diff.
+//!
+//! What a batch costs follows what it changes: maps are persistent, endpoints reach their clusters through an index,
+//! and a filter chain whose bytes are in force is taken over as it is.
 
+mod clusters;
+mod endpoints;
+mod listeners;
+mod other;
+mod parse;
+mod report;
+mod warming;
+
+pub use parse::{Endpoints, Parsed, parse_cluster, parse_endpoints, parse_listener};
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use crate::reject::Rejection;
-use crate::snapshot::{Changes, Kind, Snapshot};
+use crate::model::endpoint::Assignment;
+use crate::model::listener::proto::Notes;
+use crate::model::tcp_proxy::proto::Shared;
+use crate::reject::{FieldPath, Rejection};
+use crate::snapshot::{Changes, Kind, Rejected, Snapshot, Source};
+use warming::Warming;
 
 /// One raw resource.
 #[derive(Clone, Debug)]
@@ -27,7 +46,8 @@ pub struct Batch {
     pub upserts: Vec<Resource>,
     /// Gone.
     pub removed: Vec<Arc<str>>,
-    /// State of the world: whatever of this kind is not in `upserts` (and not static) is gone.
+    /// State of the world: whatever of this kind is not in `upserts` (and not static) is gone. Endpoints that a cluster
+    /// refers to stay all the same, as in Envoy: such a response need not hold them all.
     pub complete: bool,
     /// From the bootstrap file: never removed by the control plane.
     pub fixed: bool,
@@ -46,12 +66,58 @@ pub struct Applied {
 #[derive(Debug, Default)]
 pub struct Store {
     snapshot: Arc<Snapshot>,
+    /// Parsed assignments by name, also those of clusters that are not known yet.
+    assignments: HashMap<Arc<str>, Arc<Assignment>>,
+    /// Clusters, active or warming, by the assignment they refer to; one that is both stands twice.
+    services: HashMap<Arc<str>, Vec<Arc<str>>>,
+    /// Until when clusters wait for their assignment.
+    warming: Warming,
+    /// Names that listeners and clusters ask of RDS and SDS, by (kind, name) of who asks.
+    asked: HashMap<(Kind, Arc<str>), Asked>,
+    /// What the chains of each listener do not honour.
+    chain_notes: HashMap<Arc<str>, Notes>,
+}
+
+/// Names that one resource asks for.
+#[derive(Debug, Default)]
+struct Asked {
+    routes: Vec<Arc<str>>,
+    secrets: Vec<Arc<str>>,
+}
+
+/// What is at hand while one batch is applied.
+struct Step {
+    now: SystemTime,
+    fixed: bool,
+    shared: Shared,
+    report: report::Report,
+    applied: Applied,
+    /// Something other than the data path's concern has changed.
+    touched: bool,
 }
 
 impl Store {
     /// Applies one batch.
-    pub fn apply(&mut self, _batch: Batch) -> Applied {
-        Applied::default()
+    pub fn apply(&mut self, batch: Batch) -> Applied {
+        let Batch { kind, upserts, mut removed, complete, fixed } = batch;
+        let mut step = Step::new(kind, fixed);
+        if complete {
+            let present: HashSet<&str> = upserts.iter().map(|r| &*r.name).collect();
+            removed.extend(self.names(kind).into_iter().filter(|name| !present.contains(&**name)));
+        }
+        let mut seen = HashSet::with_capacity(upserts.len());
+        for resource in upserts {
+            if seen.insert(Arc::clone(&resource.name)) {
+                self.upsert(&mut step, kind, resource);
+            } else {
+                let reason = format!("duplicate resource {} found", resource.name).into();
+                self.reject(&mut step, kind, resource, Rejection { path: FieldPath::default(), reason });
+            }
+        }
+        for name in removed {
+            self.remove(&mut step, kind, &name);
+        }
+        self.finish(step)
     }
 
     /// What is in force.
@@ -60,7 +126,173 @@ impl Store {
     }
 
     /// The names of `kind` that the resources in force refer to (EDS, RDS, SDS), sorted.
-    pub fn wanted(&self, _kind: Kind) -> Vec<Arc<str>> {
-        Vec::new()
+    pub fn wanted(&self, kind: Kind) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = match kind {
+            Kind::Endpoints => self.services.keys().cloned().collect(),
+            Kind::Route => self.asked.values().flat_map(|asked| &asked.routes).cloned().collect(),
+            Kind::Secret => self.asked.values().flat_map(|asked| &asked.secrets).cloned().collect(),
+            Kind::Cluster | Kind::Listener | Kind::Runtime => Vec::new(),
+        };
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn upsert(&mut self, step: &mut Step, kind: Kind, resource: Resource) {
+        match self.source(kind, &resource.name) {
+            // As Envoy: what the bootstrap holds is not the control plane's to change, nor an error.
+            Some(source) if source.fixed && !step.fixed => {
+                tracing::debug!(?kind, name = %resource.name, "ignored: a static resource has this name");
+                return;
+            }
+            Some(source) if source.body == resource.body => {
+                let body = source.body.clone();
+                self.make_good(kind, &resource.name, step);
+                let source = Arc::new(Source { body, ..step.source(&resource) });
+                return self.refresh(step, kind, &resource.name, source);
+            }
+            _ => {}
+        }
+        let result = match kind {
+            Kind::Cluster => self.upsert_cluster(step, &resource),
+            Kind::Endpoints => self.upsert_endpoints(step, &resource),
+            Kind::Listener => self.upsert_listener(step, &resource),
+            Kind::Route | Kind::Secret | Kind::Runtime => {
+                self.upsert_other(step, kind, &resource);
+                Ok(())
+            }
+        };
+        match result {
+            Ok(()) => self.make_good(kind, &resource.name, step),
+            Err(rejection) => self.reject(step, kind, resource, rejection),
+        }
+    }
+
+    fn remove(&mut self, step: &mut Step, kind: Kind, name: &Arc<str>) {
+        if self.source(kind, name).is_some_and(|source| source.fixed && !step.fixed) {
+            return;
+        }
+        self.make_good(kind, name, step);
+        match kind {
+            Kind::Cluster => self.remove_cluster(step, name),
+            Kind::Endpoints => self.remove_endpoints(step, name),
+            Kind::Listener => self.remove_listener(step, name),
+            Kind::Route | Kind::Secret | Kind::Runtime => self.remove_other(step, kind, name),
+        }
+    }
+
+    /// Replaces the source of a resource whose bytes are the same.
+    fn refresh(&mut self, step: &mut Step, kind: Kind, name: &Arc<str>, source: Arc<Source>) {
+        step.touched = true;
+        match kind {
+            Kind::Cluster => self.refresh_cluster(name, source),
+            Kind::Endpoints => {
+                self.state().endpoints.insert_mut(Arc::clone(name), source);
+            }
+            Kind::Listener => self.refresh_listener(name, source),
+            Kind::Route | Kind::Secret | Kind::Runtime => {
+                self.state().other.insert_mut((kind, Arc::clone(name)), source);
+            }
+        }
+    }
+
+    fn reject(&mut self, step: &mut Step, kind: Kind, resource: Resource, rejection: Rejection) {
+        let Resource { name, version, body } = resource;
+        step.report.rejected(&name, &rejection);
+        step.touched = true;
+        let rejected = Rejected { rejection: rejection.clone(), version: Arc::clone(&version), at: step.now, body };
+        self.state().rejected.insert_mut((kind, Arc::clone(&name)), Arc::new(rejected));
+        step.applied.rejected.push((name, version, rejection));
+    }
+
+    /// Forgets the rejection of a resource that is good again, or gone.
+    fn make_good(&mut self, kind: Kind, name: &Arc<str>, step: &mut Step) {
+        let key = (kind, Arc::clone(name));
+        if self.snapshot.rejected.contains_key(&key) {
+            self.state().rejected.remove_mut(&key);
+            step.touched = true;
+        }
+    }
+
+    /// Where the newest good version of a resource came from.
+    fn source(&self, kind: Kind, name: &Arc<str>) -> Option<&Arc<Source>> {
+        let snapshot = &*self.snapshot;
+        match kind {
+            Kind::Cluster => {
+                let entry = snapshot.warming.get(name).or_else(|| snapshot.clusters.get(name));
+                entry.map(|entry| &entry.source)
+            }
+            Kind::Endpoints => snapshot.endpoints.get(name),
+            Kind::Listener => snapshot.listeners.get(name).map(|entry| &entry.source),
+            Kind::Route | Kind::Secret | Kind::Runtime => snapshot.other.get(&(kind, Arc::clone(name))),
+        }
+    }
+
+    /// Names of all resources of a kind, refused ones too.
+    fn names(&self, kind: Kind) -> HashSet<Arc<str>> {
+        let snapshot = &*self.snapshot;
+        let refused = snapshot.rejected.keys().filter(|(k, _)| *k == kind).map(|(_, name)| name);
+        let mut names: HashSet<Arc<str>> = refused.cloned().collect();
+        match kind {
+            Kind::Cluster => names.extend(snapshot.clusters.keys().chain(snapshot.warming.keys()).cloned()),
+            Kind::Endpoints => names.extend(snapshot.endpoints.keys().cloned()),
+            Kind::Listener => names.extend(snapshot.listeners.keys().cloned()),
+            Kind::Route | Kind::Secret | Kind::Runtime => {
+                names.extend(snapshot.other.keys().filter(|(k, _)| *k == kind).map(|(_, name)| Arc::clone(name)));
+            }
+        }
+        names
+    }
+
+    /// The snapshot to write to: a new one if somebody holds the last.
+    fn state(&mut self) -> &mut Snapshot {
+        Arc::make_mut(&mut self.snapshot)
+    }
+
+    fn finish(&mut self, step: Step) -> Applied {
+        let Step { mut applied, touched, report, .. } = step;
+        report.finish();
+        for names in [&mut applied.changes.listeners, &mut applied.changes.clusters] {
+            names.sort_unstable();
+            names.dedup();
+        }
+        if touched || !applied.changes.is_empty() {
+            self.state().generation += 1;
+        }
+        applied
     }
 }
+
+impl Step {
+    fn new(kind: Kind, fixed: bool) -> Self {
+        Self {
+            now: SystemTime::now(),
+            fixed,
+            shared: Shared::default(),
+            report: report::Report::new(kind),
+            applied: Applied::default(),
+            touched: false,
+        }
+    }
+
+    fn source(&self, resource: &Resource) -> Source {
+        Source {
+            body: resource.body.clone(),
+            version: Arc::clone(&resource.version),
+            updated: self.now,
+            fixed: self.fixed,
+        }
+    }
+}
+
+/// A resource must have the name that the response says it has.
+fn check_name(resource: &Resource, own: &str) -> Result<(), Rejection> {
+    if own == &*resource.name {
+        return Ok(());
+    }
+    let reason = format!("the resource is named {} in the response and {own} in itself", resource.name).into();
+    Err(Rejection { path: FieldPath("name".into()), reason })
+}
+
+#[cfg(test)]
+mod tests;

@@ -112,7 +112,10 @@ pub(crate) mod proto {
         if !resolver_name.is_empty() {
             return Err(cx.reject("resolver_name", format!("unknown address resolver: {resolver_name}")));
         }
-        immaterial(ipv4_compat, "std binds IPv6 sockets as the system does; sockets of ours are never v6-only by choice");
+        immaterial(
+            ipv4_compat,
+            "std binds IPv6 sockets as the system does; sockets of ours are never v6-only by choice",
+        );
         cx.ignore("network_namespace_filepath", &network_namespace_filepath, "the process's own namespace is used");
         let port = match cx.required("port_specifier", port_specifier)? {
             PortSpecifier::PortValue(port) => cx.port("port_value", port)?,
@@ -155,9 +158,8 @@ pub(crate) mod proto {
             assert!(target(&mut cx, of("1.2.3.4", 65536)).is_err());
             assert!(target(&mut cx, of("", 1)).is_err());
             assert!(target(&mut cx, pb::Address::default()).is_err());
-            let pipe = |path: &str, mode| pb::Address {
-                address: Some(Kind::Pipe(pb::Pipe { path: path.into(), mode })),
-            };
+            let pipe =
+                |path: &str, mode| pb::Address { address: Some(Kind::Pipe(pb::Pipe { path: path.into(), mode })) };
             assert!(target(&mut cx, pipe("", 0)).is_err());
             assert!(target(&mut cx, pipe("/p", 512)).is_err());
             assert!(target(&mut cx, pipe("/p", 511)).is_ok());

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::http::HttpManager;
 use super::tcp_proxy::TcpProxy;
 use super::tls::DownstreamTls;
-use crate::reject::{Ignored, Unsupported};
+use crate::reject::Unsupported;
 
 /// One filter chain. Two with the same [`id`](Self::id) behave alike, so connections survive an update that keeps it.
 #[derive(Clone, Debug)]
@@ -28,8 +28,6 @@ pub struct FilterChain {
     pub handler: Handler,
     /// `transport_socket_connect_timeout`.
     pub transport_socket_connect_timeout: Option<Duration>,
-    /// Fields set and not honoured, by their path within the chain.
-    pub ignored: Box<[Ignored]>,
 }
 
 /// A network filter that passes the connection on or ends it.
@@ -102,8 +100,6 @@ pub enum TransportProtocol {
     RawBuffer,
     /// `tls`.
     Tls,
-    /// One that no connection has here (`quic`, `alts`): the chain never matches.
-    Never,
 }
 
 /// `FilterChainMatch.ConnectionSourceType`.

@@ -152,11 +152,7 @@ pub(crate) mod proto {
     }
 
     /// A struct.
-    pub(crate) fn fields(
-        cx: &Context,
-        interner: &mut Interner,
-        fields: protobuf::Struct,
-    ) -> Result<Fields, Rejection> {
+    pub(crate) fn fields(cx: &Context, interner: &mut Interner, fields: protobuf::Struct) -> Result<Fields, Rejection> {
         struct_fields(cx, interner, fields, MAX_DEPTH)
     }
 

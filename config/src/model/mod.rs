@@ -2,7 +2,6 @@
 //!
 //! Every type here is immutable and cheap to share; absent optional parts are boxed, because ten thousand clusters
 //! and filter chains must fit into a few MiB.
-#![allow(dead_code)]
 
 pub mod access_log;
 pub mod address;

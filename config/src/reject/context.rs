@@ -109,11 +109,6 @@ impl Context {
         self.ignored.into()
     }
 
-    /// Takes what was collected so far.
-    pub(crate) fn take_ignored(&mut self) -> Box<[Ignored]> {
-        std::mem::take(&mut self.ignored).into()
-    }
-
     /// Adds what was collected elsewhere, with paths that start here.
     pub(crate) fn adopt(&mut self, ignored: &[Ignored]) {
         for Ignored { path, note } in ignored {
@@ -262,10 +257,7 @@ mod tests {
         let rejection = cx.item("filter_chains", 2, |cx| {
             cx.item("filters", 0, |cx| cx.at("typed_config", |cx| cx.reject("max_connect_attempts", "no")))
         });
-        assert_eq!(
-            rejection.to_string(),
-            "filter_chains[2].filters[0].typed_config.max_connect_attempts: no"
-        );
+        assert_eq!(rejection.to_string(), "filter_chains[2].filters[0].typed_config.max_connect_attempts: no");
         let keyed = cx.key("filter_metadata", "envoy.lb", |cx| cx.path(""));
         assert_eq!(keyed.to_string(), "filter_metadata[\"envoy.lb\"]");
         assert_eq!(cx.path("name").to_string(), "name");
@@ -298,7 +290,7 @@ mod tests {
     fn adopted_paths_start_where_they_are_adopted() {
         let mut inner = Context::default();
         inner.note("metadata", "n");
-        let notes = inner.take_ignored();
+        let notes = inner.into_ignored();
         let mut cx = Context::default();
         cx.item("filter_chains", 7, |cx| cx.adopt(&notes));
         assert_eq!(cx.into_ignored()[0].path.to_string(), "filter_chains[7].metadata");

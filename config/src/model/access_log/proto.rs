@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use core::substitution_format_string::Format as Source;
 use envoy_types::pb::envoy::config::accesslog::v3 as pb;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::access_loggers as loggers;
 use envoy_types::pb::google::protobuf::{self, value::Kind};
-use core::substitution_format_string::Format as Source;
 use loggers::file::v3::file_access_log::AccessLogFormat;
 use pb::access_log_filter::FilterSpecifier;
 use prost::Message as _;

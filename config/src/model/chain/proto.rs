@@ -43,8 +43,13 @@ pub(crate) fn id(body: &[u8]) -> u128 {
     xxh3_128(body)
 }
 
-/// Converts a chain. Paths start at the chain.
-pub(crate) fn chain(cx: &mut Context, setting: &mut Setting<'_>, body: &[u8]) -> Result<FilterChain, Rejection> {
+/// Converts a chain, or the `default` one; `None`: it never matches. Paths start at the chain.
+pub(crate) fn chain(
+    cx: &mut Context,
+    setting: &mut Setting<'_>,
+    body: &[u8],
+    default: bool,
+) -> Result<Option<FilterChain>, Rejection> {
     let pb::FilterChain {
         filter_chain_match,
         filters,
@@ -57,9 +62,9 @@ pub(crate) fn chain(cx: &mut Context, setting: &mut Setting<'_>, body: &[u8]) ->
     cx.ignore("use_proxy_proto", &use_proxy_proto.filter(|f| f.value), "use the proxy_protocol listener filter");
     immaterial(metadata, "read by nothing that runs here");
     let interner = &mut setting.shared.interner;
-    let matches = cx.at("filter_chain_match", |cx| {
-        matching::matches(cx, interner, filter_chain_match.unwrap_or_default())
-    })?;
+    // Envoy does not look at the match of the chain for all that no other takes.
+    let r#match = filter_chain_match.filter(|_| !default).unwrap_or_default();
+    let matches = cx.at("filter_chain_match", |cx| matching::matches(cx, interner, r#match))?;
     let (tls, socket) = match transport_socket {
         None => (None, None),
         Some(socket) => cx.at("transport_socket", |cx| transport(cx, setting, socket))?,
@@ -75,7 +80,8 @@ pub(crate) fn chain(cx: &mut Context, setting: &mut Setting<'_>, body: &[u8]) ->
         (None, None) => None,
     };
     let timeout = cx.duration("transport_socket_connect_timeout", transport_socket_connect_timeout)?;
-    Ok(FilterChain {
+    let Some(matches) = matches else { return Ok(None) };
+    Ok(Some(FilterChain {
         name: setting.shared.interner.string(&name),
         id: id(body),
         matches,
@@ -83,8 +89,7 @@ pub(crate) fn chain(cx: &mut Context, setting: &mut Setting<'_>, body: &[u8]) ->
         filters,
         handler: unsupported.map_or(handler, Handler::Unsupported),
         transport_socket_connect_timeout: timeout.filter(|t| !t.is_zero()),
-        ignored: Box::default(),
-    })
+    }))
 }
 
 type Socket = (Option<Arc<DownstreamTls>>, Option<Unsupported>);

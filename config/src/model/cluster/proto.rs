@@ -37,11 +37,7 @@ pub(crate) struct Converted {
 }
 
 /// Converts a cluster.
-pub(crate) fn cluster(
-    cx: &mut Context,
-    interner: &mut Interner,
-    cluster: pb::Cluster,
-) -> Result<Converted, Rejection> {
+pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cluster) -> Result<Converted, Rejection> {
     // Every field has a fate; those that belong together go down together.
     let pb::Cluster {
         transport_socket_matches,
@@ -106,7 +102,11 @@ pub(crate) fn cluster(
     immaterial(cleanup_interval, "for ORIGINAL_DST, which is refused");
     immaterial(stats_matcher, "leaves metrics out, none of which cost anything here");
     immaterial(metadata, "read by HTTP filters and %CLUSTER_METADATA% only, which prints what is in the raw resource");
-    cx.ignore("per_connection_buffer_high_watermark_timeout", &per_connection_buffer_high_watermark_timeout, NO_TIMEOUT);
+    cx.ignore(
+        "per_connection_buffer_high_watermark_timeout",
+        &per_connection_buffer_high_watermark_timeout,
+        NO_TIMEOUT,
+    );
     cx.ignore("lrs_server", &lrs_server, "no load reports are sent");
     immaterial(lrs_report_endpoint_metrics, "goes with lrs_server");
     cx.ignore("upstream_config", &upstream_config, "connections are made the standard way");
@@ -149,9 +149,7 @@ pub(crate) fn cluster(
     }
     let converted = Cluster {
         discovery,
-        connect_timeout: cx
-            .longer_than("connect_timeout", connect_timeout, Duration::ZERO)?
-            .unwrap_or(CONNECT_TIMEOUT),
+        connect_timeout: cx.longer_than("connect_timeout", connect_timeout, Duration::ZERO)?.unwrap_or(CONNECT_TIMEOUT),
         lb,
         lb_common: (lb_common != Default::default()).then(|| Box::new(lb_common)),
         subsets: match lb_subset_config {
@@ -160,9 +158,7 @@ pub(crate) fn cluster(
         },
         circuit_breakers: match circuit_breakers {
             None => None,
-            Some(breakers) => {
-                cx.at("circuit_breakers", |cx| thresholds::circuit_breakers(cx, breakers))?.map(Box::new)
-            }
+            Some(breakers) => cx.at("circuit_breakers", |cx| thresholds::circuit_breakers(cx, breakers))?.map(Box::new),
         },
         outlier_detection: match outlier_detection {
             None => None,
@@ -198,11 +194,7 @@ struct TransportFields {
     transport_socket_matcher: Option<envoy_types::pb::xds::r#type::matcher::v3::Matcher>,
 }
 
-fn transport(
-    cx: &mut Context,
-    secrets: &mut SecretNames,
-    fields: TransportFields,
-) -> Result<Transport, Rejection> {
+fn transport(cx: &mut Context, secrets: &mut SecretNames, fields: TransportFields) -> Result<Transport, Rejection> {
     let TransportFields { transport_socket, transport_socket_matches, transport_socket_matcher } = fields;
     let mut transport = Transport::Raw;
     for (i, pb::cluster::TransportSocketMatch { name, r#match: _, transport_socket }) in

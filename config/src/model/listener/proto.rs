@@ -24,7 +24,7 @@ use crate::model::chain::proto::{self as chain, Names, Setting, matching};
 use crate::model::chain::{FilterChain, Handler};
 use crate::model::cluster::proto::{BUFFER_LIMIT, NO_TIMEOUT};
 use crate::model::tcp_proxy::proto::Shared;
-use crate::reject::{Context, Rejection, Unsupported, immaterial, wire_fields};
+use crate::reject::{Context, Ignored, Rejection, Unsupported, immaterial, wire_fields};
 
 /// Envoy's default `listener_filters_timeout`.
 const FILTERS_TIMEOUT: Duration = Duration::from_secs(15);
@@ -42,6 +42,23 @@ pub(crate) struct Converted {
     pub(crate) held: Vec<(Arc<str>, Unsupported)>,
     /// Resources it refers to.
     pub(crate) names: Names,
+    /// It says its own name; else it has that of its address.
+    pub(crate) named: bool,
+    /// Fields not honoured, of the chains that have any.
+    pub(crate) notes: Notes,
+}
+
+/// Fields that are not honoured by the [id](FilterChain::id) of their chain, paths starting at the chain: a chain that
+/// is taken over is not decoded again.
+pub(crate) type Notes = HashMap<u128, Box<[Ignored]>>;
+
+/// The version in force.
+#[derive(Clone, Copy)]
+pub(crate) struct InForce<'a> {
+    /// The listener.
+    pub(crate) listener: &'a Listener,
+    /// What its chains do not honour.
+    pub(crate) notes: Option<&'a Notes>,
 }
 
 /// Whether a listener is one of the control plane's own.
@@ -54,10 +71,11 @@ pub(crate) fn listener(
     cx: &mut Context,
     shared: &mut Shared,
     body: &[u8],
-    previous: Option<&Listener>,
+    previous: Option<InForce<'_>>,
 ) -> Result<Converted, Rejection> {
     let parts = Parts::split(body).ok_or_else(|| cx.reject("", "cannot be decoded: not a message"))?;
-    let frame = cx.decode(&parts.frame)?;
+    let frame: pb::Listener = cx.decode(&parts.frame)?;
+    let named = !frame.name.is_empty();
     let (mut listener, selection) = self::frame(cx, shared, frame)?;
     listener.frame_id = xxh3_128(&parts.frame);
     let no_chain = parts.chains.is_empty() && parts.default.is_none();
@@ -66,25 +84,20 @@ pub(crate) fn listener(
     }
     let mut names = Names::default();
     let setting = Setting { shared, system: listener.system, unsupported: selection, names: &mut names };
-    let mut chains = Chains { setting, previous: Previous::of(previous), unsupported: Vec::new(), held: Vec::new() };
-    let converted: Result<Box<[_]>, _> = parts
-        .chains
-        .into_iter()
-        .enumerate()
-        .map(|(i, body)| cx.item("filter_chains", i, |cx| chains.take(cx, body)))
-        .collect();
-    listener.chains = converted?;
+    let mut chains = Chains::new(setting, previous);
+    let converted = cx.each("filter_chains", parts.chains, |cx, body| chains.take(cx, body, false))?;
+    listener.chains = converted.into_iter().flatten().collect();
     listener.default_chain = match parts.default {
         None => None,
-        Some(body) => Some(cx.at("default_filter_chain", |cx| chains.take(cx, body))?),
+        Some(body) => cx.at("default_filter_chain", |cx| chains.take(cx, body, true))?,
     };
-    let Chains { unsupported, held, .. } = chains;
+    let Chains { unsupported, held, notes, .. } = chains;
     if let Some(i) = matching::overlapping(&listener.chains) {
         return Err(cx.item("filter_chains", i, |cx| {
             cx.reject("filter_chain_match", "multiple filter chains with the same matching rules are defined")
         }));
     }
-    Ok(Converted { listener, unsupported, held, names })
+    Ok(Converted { listener, unsupported, held, names, named, notes })
 }
 
 /// An encoded listener, taken apart.
@@ -115,16 +128,18 @@ struct Previous<'a> {
     by_id: HashMap<u128, &'a Arc<FilterChain>, foldhash::fast::RandomState>,
     all: &'a [Arc<FilterChain>],
     default: Option<&'a Arc<FilterChain>>,
+    notes: Option<&'a Notes>,
 }
 
 impl<'a> Previous<'a> {
-    fn of(listener: Option<&'a Listener>) -> Self {
-        let Some(listener) = listener else { return Self::default() };
-        let good = listener.chains.iter().chain(&listener.default_chain).filter(|c| is_good(c));
+    fn of(previous: Option<InForce<'a>>) -> Self {
+        let Some(InForce { listener, notes }) = previous else { return Self::default() };
+        let good = listener.chains.iter().filter(|chain| is_good(chain));
         Self {
             by_id: good.map(|chain| (chain.id, chain)).collect(),
             all: &listener.chains,
             default: listener.default_chain.as_ref(),
+            notes,
         }
     }
 
@@ -148,36 +163,61 @@ struct Chains<'a> {
     previous: Previous<'a>,
     unsupported: Vec<(Arc<str>, Unsupported)>,
     held: Vec<(Arc<str>, Unsupported)>,
+    notes: Notes,
 }
 
-impl Chains<'_> {
-    fn take(&mut self, cx: &mut Context, body: &[u8]) -> Result<Arc<FilterChain>, Rejection> {
-        if self.setting.unsupported.is_none()
-            && let Some(known) = self.previous.by_id.get(&chain::id(body))
-        {
-            cx.adopt(&known.ignored);
-            return Ok(Arc::clone(known));
+impl<'a> Chains<'a> {
+    fn new(setting: Setting<'a>, previous: Option<InForce<'a>>) -> Self {
+        let (unsupported, held) = (Vec::new(), Vec::new());
+        Self { setting, previous: Previous::of(previous), unsupported, held, notes: Notes::new() }
+    }
+
+    fn take(&mut self, cx: &mut Context, body: &[u8], default: bool) -> Result<Option<Arc<FilterChain>>, Rejection> {
+        let id = chain::id(body);
+        if let Some(known) = self.in_force(id, default) {
+            let notes = self.previous.notes.and_then(|notes| notes.get(&id)).cloned();
+            self.note(cx, id, notes.unwrap_or_default());
+            return Ok(Some(known));
         }
         let mut inner = Context::default();
-        let converted = chain::chain(&mut inner, &mut self.setting, body);
-        let ignored = inner.into_ignored();
-        cx.adopt(&ignored);
-        let mut new = converted.map_err(|Rejection { path, reason }| cx.reject(&path.0, reason))?;
-        new.ignored = ignored;
-        let Handler::Unsupported(why) = &mut new.handler else { return Ok(Arc::new(new)) };
+        let converted = chain::chain(&mut inner, &mut self.setting, body, default);
+        let converted = converted.map_err(|Rejection { path, reason }| cx.reject(&path.0, reason))?;
+        self.note(cx, id, inner.into_ignored());
+        Ok(converted.map(|new| self.settle(cx, new)))
+    }
+
+    /// The chain with the same bytes. The default chain is another with the same bytes, as its match is not looked at.
+    fn in_force(&self, id: u128, default: bool) -> Option<Arc<FilterChain>> {
+        let known = match default {
+            true => self.previous.default.filter(|chain| chain.id == id && is_good(chain)),
+            false => self.previous.by_id.get(&id).copied(),
+        };
+        known.filter(|_| self.setting.unsupported.is_none()).cloned()
+    }
+
+    fn note(&mut self, cx: &mut Context, id: u128, notes: Box<[Ignored]>) {
+        cx.adopt(&notes);
+        if !notes.is_empty() {
+            self.notes.insert(id, notes);
+        }
+    }
+
+    /// A chain that can't be run gives way to its last good version.
+    fn settle(&mut self, cx: &Context, mut new: FilterChain) -> Arc<FilterChain> {
+        let Handler::Unsupported(why) = &mut new.handler else { return Arc::new(new) };
         // What stops the listener as a whole is named from the listener on.
         if self.setting.unsupported.is_none() {
             why.path = cx.path(&why.path.0);
         }
-        let why = why.clone();
+        let named = (Arc::clone(&new.name), why.clone());
         match self.previous.version_of(&new) {
             None => {
-                self.unsupported.push((Arc::clone(&new.name), why));
-                Ok(Arc::new(new))
+                self.unsupported.push(named);
+                Arc::new(new)
             }
             Some(old) => {
-                self.held.push((Arc::clone(&new.name), why));
-                Ok(hold(old, new))
+                self.held.push(named);
+                hold(old, new)
             }
         }
     }

@@ -155,11 +155,7 @@ impl Flush {
                 ))
             })?,
         };
-        Ok(More {
-            access_log_flush_interval: interval,
-            flush_access_log_on_connected: on_connected,
-            ..More::default()
-        })
+        Ok(More { access_log_flush_interval: interval, flush_access_log_on_connected: on_connected, ..More::default() })
     }
 }
 

@@ -157,7 +157,8 @@ fn versions(cx: &mut Context, params: pb::TlsParameters) -> Result<(bool, bool),
     if matches!(least, TlsProtocol::TlSv10 | TlsProtocol::TlSv11) {
         cx.note("tls_minimum_protocol_version", "nothing older than TLS 1.2 is spoken");
     }
-    let tls12 = least != TlsProtocol::TlSv13 && matches!(most, TlsProtocol::TlsAuto | TlsProtocol::TlSv12 | TlsProtocol::TlSv13);
+    let tls12 = least != TlsProtocol::TlSv13
+        && matches!(most, TlsProtocol::TlsAuto | TlsProtocol::TlSv12 | TlsProtocol::TlSv13);
     let tls13 = matches!(most, TlsProtocol::TlsAuto | TlsProtocol::TlSv13);
     match tls12 || tls13 {
         true => Ok((tls12, tls13)),
@@ -309,9 +310,7 @@ pub(crate) fn string_match(cx: &mut Context, matcher: matcher::StringMatcher) ->
         MatchPattern::Prefix(text) => Pattern::Prefix(some("prefix", text)?),
         MatchPattern::Suffix(text) => Pattern::Suffix(some("suffix", text)?),
         MatchPattern::Contains(text) => Pattern::Contains(some("contains", text)?),
-        MatchPattern::SafeRegex(matcher) => {
-            Pattern::Regex(Box::new(cx.at("safe_regex", |cx| regex(cx, matcher))?))
-        }
+        MatchPattern::SafeRegex(matcher) => Pattern::Regex(Box::new(cx.at("safe_regex", |cx| regex(cx, matcher))?)),
         MatchPattern::Custom(_) => return Err(cx.reject("custom", "custom matchers are not supported")),
     };
     Ok(StringMatch { pattern, ignore_case })

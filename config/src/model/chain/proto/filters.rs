@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::RuntimeFeatureFlag;
 use envoy_types::pb::envoy::config::listener::v3 as pb;
-use envoy_types::pb::envoy::extensions::filters::network as network;
+use envoy_types::pb::envoy::extensions::filters::network;
 use envoy_types::pb::envoy::r#type::v3::TokenBucket;
 use pb::filter::ConfigType;
 use std::time::Duration;
@@ -56,12 +56,7 @@ pub(super) fn filters(
     Ok((passing.into(), unsupported.map_or(handler, Handler::Unsupported)))
 }
 
-fn filter(
-    cx: &mut Context,
-    setting: &mut Setting<'_>,
-    filter: pb::Filter,
-    last: bool,
-) -> Result<Filter, Rejection> {
+fn filter(cx: &mut Context, setting: &mut Setting<'_>, filter: pb::Filter, last: bool) -> Result<Filter, Rejection> {
     let pb::Filter { name, config_type } = filter;
     cx.not_empty("name", &name)?;
     let any = match config_type {

@@ -16,12 +16,12 @@ use crate::reject::{Context, Rejection};
 /// A transport protocol that no connection has here; such a chain never matches.
 const NEVER: &str = "no connection has this transport protocol: the chain never matches";
 
-/// Converts a match.
+/// Converts a match; `None`: no connection can have it.
 pub(crate) fn matches(
     cx: &mut Context,
     interner: &mut Interner,
     matches: pb::FilterChainMatch,
-) -> Result<Match, Rejection> {
+) -> Result<Option<Match>, Rejection> {
     let pb::FilterChainMatch {
         destination_port,
         prefix_ranges,
@@ -50,25 +50,27 @@ pub(crate) fn matches(
     let destination_port = destination_port.map(|w| port("destination_port", w.value)).transpose()?;
     let source_ports: Result<_, _> = source_ports.into_iter().map(|p| port("source_ports", p)).collect();
     let source_ports = source_ports?;
-    Ok(Match {
+    let known = match &*transport_protocol {
+        "" => Some(TransportProtocol::Any),
+        "raw_buffer" => Some(TransportProtocol::RawBuffer),
+        "tls" => Some(TransportProtocol::Tls),
+        _ => None,
+    };
+    let matches = Match {
         destination_port,
         destination: cx.each("prefix_ranges", prefix_ranges, cidr)?,
         server_names: cx.each("server_names", server_names, |cx, name| server_name(cx, interner, &name))?,
-        transport_protocol: match &*transport_protocol {
-            "" => TransportProtocol::Any,
-            "raw_buffer" => TransportProtocol::RawBuffer,
-            "tls" => TransportProtocol::Tls,
-            _ => {
-                cx.note("transport_protocol", NEVER);
-                TransportProtocol::Never
-            }
-        },
+        transport_protocol: known.unwrap_or_default(),
         application_protocols: application_protocols.into_iter().map(Into::into).collect(),
         direct_source: cx.each("direct_source_prefix_ranges", direct_source_prefix_ranges, cidr)?,
         source_type,
         source: cx.each("source_prefix_ranges", source_prefix_ranges, cidr)?,
         source_ports,
-    })
+    };
+    if known.is_none() {
+        cx.note("transport_protocol", NEVER);
+    }
+    Ok(known.map(|_| matches))
 }
 
 fn server_name(cx: &Context, interner: &mut Interner, name: &str) -> Result<Arc<str>, Rejection> {

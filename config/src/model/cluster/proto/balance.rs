@@ -323,7 +323,7 @@ fn one_typed(
         "ring_hash.v3.RingHash" => {
             let config = cx.decode(body)?;
             typed_ring_hash(cx, config, common)?
-        },
+        }
         "maglev.v3.Maglev" => {
             let policies::maglev::v3::Maglev { table_size, consistent_hashing_lb_config, locality_weighted_lb_config } =
                 cx.decode(body)?;
@@ -334,7 +334,6 @@ fn one_typed(
         _ => return Ok(None),
     }))
 }
-
 
 fn typed_ring_hash(
     cx: &mut Context,
@@ -366,8 +365,7 @@ fn typed_ring_hash(
 }
 
 fn consistent(cx: &mut Context, config: Option<common::ConsistentHashingLbConfig>) -> Result<(), Rejection> {
-    let Some(common::ConsistentHashingLbConfig { use_hostname_for_hashing, hash_balance_factor, hash_policy }) =
-        config
+    let Some(common::ConsistentHashingLbConfig { use_hostname_for_hashing, hash_balance_factor, hash_policy }) = config
     else {
         return Ok(());
     };
@@ -378,12 +376,10 @@ fn consistent(cx: &mut Context, config: Option<common::ConsistentHashingLbConfig
     })
 }
 
-fn locality(
-    cx: &mut Context,
-    config: Option<common::LocalityLbConfig>,
-    into: &mut LbCommon,
-) -> Result<(), Rejection> {
-    use common::locality_lb_config::{LocalityConfigSpecifier as Specifier, LocalityWeightedLbConfig, ZoneAwareLbConfig};
+fn locality(cx: &mut Context, config: Option<common::LocalityLbConfig>, into: &mut LbCommon) -> Result<(), Rejection> {
+    use common::locality_lb_config::{
+        LocalityConfigSpecifier as Specifier, LocalityWeightedLbConfig, ZoneAwareLbConfig,
+    };
     match config.and_then(|common::LocalityLbConfig { locality_config_specifier }| locality_config_specifier) {
         None => {}
         Some(Specifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})) => into.locality_weighted = true,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use core::config_source::ConfigSourceSpecifier;
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::extensions::clusters::dns::v3::{DnsCluster, dns_cluster};
 use envoy_types::pb::google::protobuf;
 use pb::cluster::{ClusterDiscoveryType, CustomClusterType, DiscoveryType, DnsLookupFamily, EdsClusterConfig};
-use core::config_source::ConfigSourceSpecifier;
 
 use crate::model::cluster::{Discovery, Dns, DnsFamily};
 use crate::model::endpoint::Assignment;

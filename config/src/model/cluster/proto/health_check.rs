@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use core::health_check::{HealthChecker, Payload, TcpHealthCheck, payload};
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::health_check::event_sinks::file::v3::HealthCheckEventFileSink;
-use core::health_check::{HealthChecker, Payload, TcpHealthCheck, payload};
 
 use crate::model::cluster::{HealthCheck, Probe};
 use crate::model::extension;

@@ -82,8 +82,7 @@ fn every_refusal_names_its_field() {
     assert_eq!(path(heavy), "endpoints");
 
     let mut policy = of(vec![]);
-    policy.policy =
-        Some(Policy { overprovisioning_factor: Some(UInt32Value { value: 0 }), ..Default::default() });
+    policy.policy = Some(Policy { overprovisioning_factor: Some(UInt32Value { value: 0 }), ..Default::default() });
     assert_eq!(path(policy), "policy.overprovisioning_factor");
 }
 

@@ -30,12 +30,17 @@ pub(crate) fn manager(
         names.routes.push(rds.route_config_name.as_str().into());
     }
     if !system {
-        return Ok(Err(cx.unsupported("", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")));
+        return Ok(Err(
+            cx.unsupported("", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")
+        ));
     }
     convert(cx, manager)
 }
 
-fn convert(cx: &mut Context, manager: pb::HttpConnectionManager) -> Result<Result<HttpManager, Unsupported>, Rejection> {
+fn convert(
+    cx: &mut Context,
+    manager: pb::HttpConnectionManager,
+) -> Result<Result<HttpManager, Unsupported>, Rejection> {
     let pb::HttpConnectionManager {
         codec_type,
         stat_prefix,

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use core::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::route::v3 as pb;
-use core::header_value_option::HeaderAppendAction;
 use pb::header_matcher::HeaderMatchSpecifier;
 use pb::route::Action as PbAction;
 use pb::route_action::{ClusterSpecifier, HostRewriteSpecifier};
@@ -321,7 +321,10 @@ fn forward(cx: &mut Context, action: pb::RouteAction) -> Part<Action> {
         host_rewrite_specifier,
     } = action;
     immaterial((cors, rate_limits, include_vh_rate_limits), "for filters, none of which run");
-    immaterial((max_grpc_timeout, grpc_timeout_offset, max_internal_redirects, early_data_policy), "not gRPC, no 0-RTT");
+    immaterial(
+        (max_grpc_timeout, grpc_timeout_offset, max_internal_redirects, early_data_policy),
+        "not gRPC, no 0-RTT",
+    );
     immaterial((priority, hash_policy, append_x_forwarded_host), "one host on this machine, which reads neither");
     immaterial((hedge_policy, flush_timeout), "every request is tried once");
     cx.ignore("cluster_not_found_response_code", &cluster_not_found_response_code, "503 is answered");

@@ -1,0 +1,74 @@
+//! Listeners.
+
+use std::sync::Arc;
+
+use super::{Asked, Resource, Step, Store, check_name, parse};
+use crate::model::listener::proto::{InForce, Notes, is_system};
+use crate::reject::Rejection;
+use crate::snapshot::{Kind, ListenerEntry, Source};
+
+impl Store {
+    pub(super) fn upsert_listener(&mut self, step: &mut Step, resource: &Resource) -> Result<(), Rejection> {
+        let known = self.snapshot.listeners.get(&resource.name).cloned();
+        let notes = self.chain_notes.get(&resource.name);
+        let previous = known.as_ref().map(|entry| InForce { listener: &entry.listener, notes });
+        let (mut parsed, notes) = parse::listener_with(&mut step.shared, &resource.body, previous)?;
+        // A listener without a name of its own has that of its resource, or else of its address.
+        if parsed.named {
+            check_name(resource, &parsed.value.name)?;
+        }
+        parsed.value.name = Arc::clone(&resource.name);
+        parsed.value.system = is_system(&resource.name);
+        let name = &resource.name;
+        step.report.ignored(name, &parsed.ignored, known.as_ref().map_or(&[], |entry| &*entry.ignored));
+        step.report.unsupported(name, &parsed.unsupported);
+        step.report.held(name, &parsed.held);
+        self.ask(Kind::Listener, name, Asked { routes: parsed.names.routes, secrets: parsed.names.secrets });
+        let entry = ListenerEntry {
+            listener: Arc::new(parsed.value),
+            source: Arc::new(step.source(resource)),
+            ignored: parsed.ignored,
+            unsupported: parsed.unsupported,
+        };
+        self.keep_notes(name, notes);
+        let state = self.state();
+        state.listeners.insert_mut(Arc::clone(name), Arc::new(entry));
+        if parsed.held.is_empty() {
+            state.held.remove_mut(name);
+        } else {
+            state.held.insert_mut(Arc::clone(name), parsed.held.into());
+        }
+        step.applied.changes.listeners.push(Arc::clone(name));
+        Ok(())
+    }
+
+    fn keep_notes(&mut self, name: &Arc<str>, notes: Notes) {
+        if notes.is_empty() {
+            self.chain_notes.remove(name);
+        } else {
+            self.chain_notes.insert(Arc::clone(name), notes);
+        }
+    }
+
+    pub(super) fn remove_listener(&mut self, step: &mut Step, name: &Arc<str>) {
+        self.asked.remove(&(Kind::Listener, Arc::clone(name)));
+        self.chain_notes.remove(name);
+        if self.snapshot.listeners.contains_key(name) {
+            let state = self.state();
+            state.listeners.remove_mut(name);
+            state.held.remove_mut(name);
+            step.applied.changes.listeners.push(Arc::clone(name));
+        }
+    }
+
+    pub(super) fn refresh_listener(&mut self, name: &Arc<str>, source: Arc<Source>) {
+        let Some(entry) = self.snapshot.listeners.get(name) else { return };
+        let refreshed = ListenerEntry {
+            listener: Arc::clone(&entry.listener),
+            source,
+            ignored: entry.ignored.clone(),
+            unsupported: entry.unsupported.clone(),
+        };
+        self.state().listeners.insert_mut(Arc::clone(name), Arc::new(refreshed));
+    }
+}
