@@ -137,6 +137,8 @@ fn gather(entry: &ClusterEntry, before: &HostSet, answers: &Answers) -> (Vec<Gro
 /// Groups in the making.
 struct Gathering<'a> {
     entry: &'a ClusterEntry,
+    /// The configuration before.
+    before: &'a Cluster,
     /// Hosts there were, and whether they were found again.
     known: HashMap<&'a Address, (&'a Arc<Host>, bool), RandomState>,
     /// Addresses met, where duplicates do not count (all but STATIC, as in Envoy).
@@ -150,7 +152,15 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(entry: &'a ClusterEntry, before: &'a HostSet) -> Self {
         let known = before.hosts().map(|host| (host.address(), (host, false))).collect();
-        Self { entry, known, met: HashSet::default(), groups: Vec::new(), detail: None, added: 0 }
+        Self {
+            entry,
+            before: &before.entry.cluster,
+            known,
+            met: HashSet::default(),
+            groups: Vec::new(),
+            detail: None,
+            added: 0,
+        }
     }
 
     fn add(&mut self, locality: &LocalityEndpoints, answers: &Answers) {
@@ -226,11 +236,13 @@ impl<'a> Gathering<'a> {
     /// wrong, a passing probe is not.
     fn keep_passing(&mut self) {
         let dynamic = !matches!(self.entry.cluster.discovery, Discovery::Static(_));
-        if !dynamic || health::check(&self.entry.cluster).is_none() {
+        let checked = health::check(&self.entry.cluster).is_some();
+        if !dynamic || !checked {
             return;
         }
         for (host, seen) in self.known.values_mut().filter(|(_, seen)| !*seen) {
-            if host.has(Flag::FailedActiveHc) || host.has(Flag::FailedEdsHealth) {
+            let passes = health::probed(self.before, host) && !host.has(Flag::FailedActiveHc);
+            if !passes || host.has(Flag::FailedEdsHealth) {
                 continue;
             }
             *seen = true;

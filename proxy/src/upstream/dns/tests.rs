@@ -1,1 +1,179 @@
+//! DNS clusters with a resolver that says what the test wants.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use config::model::cluster::Cluster as Config;
+use config::model::endpoint::{Assignment, Endpoint};
+
+use super::*;
+use crate::metrics::Registry;
+use crate::upstream::cluster::Pick;
+use crate::upstream::clusters::Clusters;
+use crate::upstream::testing::*;
+
+type Said = Result<(&'static [&'static str], u64), &'static str>;
+
+/// Answers by name; counts questions.
+#[derive(Debug, Default)]
+struct Fake {
+    said: Mutex<HashMap<String, Said>>,
+    asked: Mutex<Vec<(String, DnsFamily)>>,
+}
+
+impl Fake {
+    fn say(&self, name: &str, said: Said) {
+        self.said.lock().unwrap().insert(name.into(), said);
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+impl Resolve for Fake {
+    fn resolve<'a>(&'a self, name: &'a str, family: DnsFamily) -> Query<'a> {
+        self.asked.lock().unwrap().push((name.into(), family));
+        let said = self.said.lock().unwrap().get(name).copied().unwrap_or(Err("unknown"));
+        Box::pin(async move {
+            let (addresses, ttl) = said.map_err(|e| ResolveError(e.into()))?;
+            let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
+            Ok(Answer { addresses, ttl: Duration::from_secs(ttl) })
+        })
+    }
+}
+
+fn dns() -> Dns {
+    Dns {
+        logical: false,
+        family: DnsFamily::V4Only,
+        refresh_rate: Duration::from_secs(5),
+        respect_ttl: false,
+        failure_refresh: None,
+    }
+}
+
+fn named(host: &str, port: u16) -> Endpoint {
+    Endpoint { target: Target::Name { host: host.into(), port }, ..endpoint("127.0.0.1:1") }
+}
+
+fn settings(dns: Dns) -> Config {
+    Config { discovery: Discovery::Dns { assignment: Arc::new(Assignment::default()), dns }, ..config("a") }
+}
+
+fn start() -> (Arc<Fake>, Arc<Clusters>) {
+    let fake = Arc::new(Fake::default());
+    let resolver: Arc<dyn Resolve> = Arc::<Fake>::clone(&fake);
+    let control = tokio::runtime::Handle::current();
+    (fake, Clusters::with_resolver(Registry::new(1), control, resolver))
+}
+
+fn addresses(cluster: &Cluster) -> Vec<String> {
+    cluster.hosts().hosts().map(|h| h.address().to_string()).collect()
+}
+
+async fn seconds(n: u64) {
+    sleep(Duration::from_secs(n) + Duration::from_millis(10)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_address_of_every_name() {
+    let (fake, clusters) = start();
+    fake.say("one", Ok((&["10.0.0.2", "10.0.0.1", "10.0.0.2"], 0)));
+    fake.say("two", Ok((&["10.0.0.3"], 0)));
+    let cluster =
+        apply(&clusters, settings(dns()), plain(vec![named("one", 80), named("two", 81), named("10.0.0.9", 82)]));
+    assert_eq!(addresses(&cluster), ["10.0.0.9:82"], "a literal needs no resolution");
+    seconds(0).await;
+    assert_eq!(addresses(&cluster), ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:81", "10.0.0.9:82"]);
+    assert_eq!(cluster.hosts().hosts().next().unwrap().detail().hostname.as_deref(), Some("one"));
+    assert_eq!(fake.asked.lock().unwrap()[0], ("one".into(), DnsFamily::V4Only));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_stay_over_answers_and_failures() {
+    let (fake, clusters) = start();
+    fake.say("one", Ok((&["10.0.0.1", "10.0.0.2"], 0)));
+    let cluster = apply(&clusters, settings(dns()), plain(vec![named("one", 80)]));
+    seconds(0).await;
+    let kept = Arc::clone(cluster.hosts().hosts().nth(1).unwrap());
+    let set = cluster.hosts();
+    fake.say("one", Ok((&["10.0.0.2", "10.0.0.1"], 0)));
+    seconds(5).await;
+    assert!(Arc::ptr_eq(&set, &cluster.hosts()), "another order is no news");
+    fake.say("one", Ok((&["10.0.0.3", "10.0.0.2"], 0)));
+    seconds(5).await;
+    assert_eq!(addresses(&cluster), ["10.0.0.2:80", "10.0.0.3:80"]);
+    assert!(Arc::ptr_eq(&kept, cluster.hosts().hosts().next().unwrap()));
+    fake.say("one", Err("SERVFAIL"));
+    seconds(30).await;
+    assert_eq!(cluster.hosts().hosts().count(), 2, "the last answer stays in use");
+    assert!(cluster.stats().get(ClusterStat::UpdateFailure) >= 5);
+    fake.say("one", Ok((&[], 0)));
+    seconds(6).await;
+    assert!(cluster.pick(&Pick::default()).is_err(), "the name is gone, and everybody says so");
+    assert_eq!(cluster.stats().get(ClusterStat::UpdateNoRebuild), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_often() {
+    let (fake, clusters) = start();
+    fake.say("one", Ok((&["10.0.0.1"], 60)));
+    apply(&clusters, settings(dns()), plain(vec![named("one", 80)]));
+    seconds(20).await;
+    assert_eq!(fake.asked(), 5, "at once, then every 5 s");
+    let by_ttl = Dns { respect_ttl: true, ..dns() };
+    apply(&clusters, settings(by_ttl), plain(vec![named("one", 80)]));
+    seconds(121).await;
+    assert_eq!(fake.asked(), 5 + 3, "new settings ask anew, then at the TTL");
+    fake.say("one", Ok((&["10.0.0.1"], 0)));
+    seconds(60).await;
+    let so_far = fake.asked();
+    seconds(10).await;
+    assert_eq!(fake.asked(), so_far + 2, "no TTL: at the rate");
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_back_off() {
+    let base = Dns { failure_refresh: Some((Duration::from_secs(2), Duration::from_secs(8))), ..dns() };
+    for (failures, most) in [(1, 2), (2, 4), (3, 8), (4, 8), (90, 8)] {
+        let pause = retry_after(&base, failures).as_secs_f64();
+        assert!((f64::from(most) / 2.0..=f64::from(most)).contains(&pause), "{failures}: {pause}");
+    }
+    assert_eq!(retry_after(&dns(), 9), Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn logical_has_one_host_and_keeps_it() {
+    let (fake, clusters) = start();
+    fake.say("one", Ok((&["10.0.0.7", "10.0.0.1"], 0)));
+    let logical = Dns { logical: true, ..dns() };
+    let cluster = apply(&clusters, settings(logical), assignment(vec![locality("", 3, None, vec![named("one", 80)])]));
+    seconds(0).await;
+    assert_eq!(addresses(&cluster), ["10.0.0.7:80"]);
+    fake.say("one", Ok((&[], 0)));
+    seconds(5).await;
+    assert_eq!(addresses(&cluster), ["10.0.0.7:80"]);
+    fake.say("one", Ok((&["10.0.0.1"], 0)));
+    seconds(5).await;
+    assert_eq!(addresses(&cluster), ["10.0.0.1:80"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_no_longer_configured_are_not_asked_for() {
+    let (fake, clusters) = start();
+    fake.say("one", Ok((&["10.0.0.1"], 0)));
+    fake.say("two", Ok((&["10.0.0.2"], 0)));
+    let cluster = apply(&clusters, settings(dns()), plain(vec![named("one", 80), named("two", 80)]));
+    seconds(0).await;
+    apply(&clusters, settings(dns()), plain(vec![named("two", 80)]));
+    assert_eq!(addresses(&cluster), ["10.0.0.2:80"], "the other answer is still known");
+    fake.asked.lock().unwrap().clear();
+    seconds(10).await;
+    assert!(fake.asked.lock().unwrap().iter().all(|(name, _)| name == "two"));
+    drop(clusters);
+    fake.asked.lock().unwrap().clear();
+    seconds(60).await;
+    assert_eq!(fake.asked(), 0, "nothing goes on without its cluster");
+}
