@@ -11,6 +11,7 @@ use crate::control::Registered;
 use crate::error::CloseReason;
 use crate::listener::{Accepted, Active, ChainState, Facts, Version, fingerprint, first_bytes, read_proxy_protocol};
 use crate::metrics::{ListenerStat, TlsInspectorStat};
+use crate::report::Report;
 use crate::report::flow::Flow;
 use crate::shared::{OpenPermit, Shared};
 use crate::stream::Stream;
@@ -24,14 +25,17 @@ pub(crate) async fn serve(accepted: Accepted, active: Arc<Active>, shared: Arc<S
     let Accepted { mut stream, peer, address } = accepted;
     let version = active.version();
     let flow = Flow::new(shared.next_id(), peer, local(&version, address));
-    let report = Report::open(flow, &active);
+    let report = Report::open(flow, Arc::clone(&version.reporter));
     let mut connection = Connection { report, active, shared, version, control: Registered::new() };
     let reason = match connection.admit() {
         Err(reason) => reason,
         Ok(_permits) => match Box::pin(connection.prepare(&mut stream)).await {
             Err(reason) => reason,
             Ok(mut established) => {
-                let reason = established.relay(&connection, &mut stream).await;
+                let reason = match established.log_every() {
+                    None => established.relay(&connection, &mut stream).await,
+                    Some(every) => Box::pin(established.relay_and_log(&mut connection, &mut stream, every)).await,
+                };
                 established.account(&mut connection, &reason);
                 reason
             }
@@ -65,13 +69,9 @@ impl Connection {
         let open = self.active.open.fetch_add(1, Ordering::Relaxed);
         let of_listener = ListenerPermit(Arc::clone(&self.active));
         if self.version.listener.connection_limit.is_some_and(|limit| open >= limit) {
-            self.active.stats.inc(ListenerStat::DownstreamCxOverflow);
             return Err(CloseReason::ListenerLimit);
         }
-        let Some(of_process) = self.shared.connection() else {
-            self.active.stats.inc(ListenerStat::DownstreamGlobalCxOverflow);
-            return Err(CloseReason::GlobalLimit);
-        };
+        let Some(of_process) = self.shared.connection() else { return Err(CloseReason::GlobalLimit) };
         Ok((of_process, of_listener))
     }
 
@@ -79,13 +79,11 @@ impl Connection {
     async fn prepare(&mut self, stream: &mut Stream) -> Result<Box<Established>, CloseReason> {
         let opening = self.open(stream).await?;
         let Some(chain) = opening.chain else {
-            self.active.stats.inc(ListenerStat::NoFilterChainMatch);
             return Err(opening.refusal.map_or(CloseReason::NoFilterChain, CloseReason::HelloRefused));
         };
-        let flow = self.report.flow_mut();
-        flow.chain = Some(Arc::clone(&chain.chain));
+        self.report.matched(&chain.chain);
         self.control.set_chain(&chain.chain);
-        if !chain.admit(flow.start) {
+        if !chain.admit(self.report.flow().start) {
             return Err(CloseReason::RateLimited);
         }
         match &chain.chain.handler {
@@ -222,42 +220,6 @@ impl Gauge {
 impl Drop for Gauge {
     fn drop(&mut self) {
         self.0.stats.dec(ListenerStat::DownstreamPreCxActive);
-    }
-}
-
-/// Counts a connection at its beginning and its end.
-pub(crate) struct Report {
-    flow: Flow,
-    active: Arc<Active>,
-}
-
-impl Report {
-    fn open(flow: Flow, active: &Arc<Active>) -> Self {
-        active.stats.inc(ListenerStat::DownstreamCxTotal);
-        active.stats.inc(ListenerStat::DownstreamCxActive);
-        Self { flow, active: Arc::clone(active) }
-    }
-
-    pub(crate) fn flow(&self) -> &Flow {
-        &self.flow
-    }
-
-    pub(crate) fn flow_mut(&mut self) -> &mut Flow {
-        &mut self.flow
-    }
-
-    pub(crate) fn connected(&self, _proxy: &config::model::tcp_proxy::TcpProxy) {}
-
-    fn finish(&mut self, reason: CloseReason) {
-        tracing::debug!(listener = &**self.active.name(), id = self.flow.id, %reason, "closed");
-        self.flow.close = Some(reason);
-    }
-}
-
-impl Drop for Report {
-    fn drop(&mut self) {
-        self.active.stats.dec(ListenerStat::DownstreamCxActive);
-        self.active.stats.inc(ListenerStat::DownstreamCxDestroy);
     }
 }
 

@@ -4,9 +4,10 @@
 //! with a deadline at every tick, the established ones as rarely as their idle timeouts allow.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use config::model::chain::FilterChain;
@@ -113,8 +114,17 @@ impl Control {
         }
     }
 
-    /// Forgets a passed deadline, so that another endpoint may be tried.
+    /// Ready when the current phase, or the connection as a whole, has to end.
+    pub(crate) fn deadline(&self) -> impl Future<Output = ()> {
+        poll_fn(|cx| {
+            self.watch(cx);
+            if self.kill_code().is_some() { Poll::Ready(()) } else { Poll::Pending }
+        })
+    }
+
+    /// Forgets a deadline, passed or not, so that another endpoint may be tried.
     pub(crate) fn forgive_deadline(&self) {
+        self.deadline.store(0, Ordering::Relaxed);
         let _ = self.kill.compare_exchange(Kill::Deadline.code(), 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 

@@ -1,18 +1,187 @@
-//! The one value that everything hangs off: workers, listeners, clusters, metrics.
+//! The one value that everything hangs off: what is in force, and the parts that run it.
+//!
+//! ```text
+//! xDS, files, bootstrap --Batch--> Engine --Snapshot + Changes--> Clusters, Listeners, System
+//!                                     '-- View (ArcSwap) --> admin server, metrics
+//! ```
+//! It lives on the control runtime and is called there only; nothing is queued between it and the data path.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::listener::Listeners;
+use arc_swap::ArcSwap;
+use config::reject::{FieldPath, Rejection};
+use config::snapshot::{Changes, Kind, Snapshot};
+use config::store::{Applied, Batch, Store};
+use config::xds::{Sink, Status};
+
+use crate::books::Books;
+use crate::lifecycle::drain::DrainListeners;
+use crate::lifecycle::ready::{Block, Readiness, Stage};
+use crate::listener::{BindError, Listeners};
 use crate::runtime::Workers;
 use crate::shared::Shared;
+use crate::system::System;
 
-/// A running proxy.
-#[derive(Debug)]
+/// What others may read at any time.
+#[derive(Debug, Default)]
+pub struct View {
+    /// The configuration in force.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// The control plane's connection; one entry for each stream of its own.
+    pub status: ArcSwap<Status>,
+}
+
+/// A running proxy's control side.
 pub struct Engine {
-    /// Data-path threads.
-    pub workers: Workers,
+    store: Store,
+    view: Arc<View>,
+    shared: Arc<Shared>,
+    listeners: Listeners,
+    system: System,
+    readiness: Readiness,
+    waiting: Waiting,
+    books: Books,
+}
+
+/// What the first configuration is waited for.
+#[derive(Debug, Default)]
+struct Waiting {
+    clusters: Option<Block>,
+    listeners: Option<Block>,
+}
+
+/// Parts made before the engine.
+pub struct Parts {
     /// What connections share.
     pub shared: Arc<Shared>,
-    /// Data-path listeners.
-    pub listeners: Listeners,
+    /// The control plane's own listeners.
+    pub system: System,
+    /// `/ready`.
+    pub readiness: Readiness,
+    /// How long connections of removed chains may live on.
+    pub drain_time: Duration,
+}
+
+impl Engine {
+    /// Nothing configured yet.
+    pub fn new(parts: Parts, workers: &Workers) -> Self {
+        let Parts { shared, system, readiness, drain_time } = parts;
+        let listeners = Listeners::new(Arc::clone(&shared), workers.handles().cloned().collect(), drain_time);
+        let books = Books::new(&shared.registry);
+        Self {
+            store: Store::default(),
+            view: Arc::default(),
+            shared,
+            listeners,
+            system,
+            readiness,
+            waiting: Waiting::default(),
+            books,
+        }
+    }
+
+    /// What others may read at any time.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view)
+    }
+
+    /// The listeners of the data path.
+    pub fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// The first configuration of these kinds has to arrive before the process is ready.
+    pub fn await_first(&mut self, clusters: bool, listeners: bool) {
+        let block = |stage, what: &str| self.readiness.block(stage, what);
+        self.waiting.clusters = clusters.then(|| block(Stage::Clusters, "clusters of the control plane"));
+        self.waiting.listeners = listeners.then(|| block(Stage::Listeners, "listeners of the control plane"));
+    }
+
+    /// Clusters that have waited long enough for their endpoints are put in force without.
+    pub fn expire_warming(&mut self, now: Instant) {
+        let changes = self.store.expire_warming(now).changes;
+        self.put_in_force(&changes);
+        self.settle_waiting();
+    }
+
+    /// When [`expire_warming`](Self::expire_warming) has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.store.next_deadline()
+    }
+
+    /// `POST /drain_listeners` and SIGUSR2. Over TCP nothing can be told to the peers, so listeners that stay
+    /// (`skip_exit`) change nothing here; the control plane's own listeners stay in any case.
+    pub fn drain_listeners(&mut self, what: DrainListeners) {
+        if !what.skip_exit {
+            self.listeners.stop_accepting(what.inbound_only);
+        }
+    }
+
+    fn put_in_force(&mut self, changes: &Changes) -> Vec<(Arc<str>, BindError)> {
+        let snapshot = self.store.snapshot();
+        self.view.snapshot.store(Arc::clone(&snapshot));
+        if changes.is_empty() {
+            return Vec::new();
+        }
+        self.shared.clusters.apply(&snapshot, changes);
+        let failed = self.listeners.apply(&snapshot, changes);
+        self.system.apply(&snapshot, changes);
+        self.books.applied(&snapshot, changes);
+        failed
+    }
+
+    /// Lets the process become ready once nothing is missing any more.
+    fn settle_waiting(&mut self) {
+        if self.store.snapshot().warming.is_empty() && self.books.seen(Kind::Cluster) {
+            self.waiting.clusters = None;
+        }
+        if self.waiting.clusters.is_none() && self.books.seen(Kind::Listener) {
+            self.waiting.listeners = None;
+        }
+    }
+
+    fn tell_refusals(&self, applied: &Applied) {
+        let snapshot = self.store.snapshot();
+        let refusing = snapshot.listeners.values().map(|entry| entry.unsupported.len()).sum::<usize>();
+        let line = (refusing > 0).then(|| format!("{refusing} filter chains refuse their connections, see /zonegate"));
+        self.readiness.set_detail("unsupported chains", line.as_deref());
+        for (name, version, rejection) in &applied.rejected {
+            tracing::warn!(%name, %version, %rejection, "resource refused, its last good version stays in force");
+        }
+        let rejected = snapshot.rejected.size();
+        let line = (rejected > 0).then(|| format!("{rejected} resources are refused, see /zonegate"));
+        self.readiness.set_detail("refused resources", line.as_deref());
+    }
+}
+
+impl Sink for Engine {
+    fn apply(&mut self, batch: Batch) -> Applied {
+        let (kind, fixed) = (batch.kind, batch.fixed);
+        let versions: Vec<_> = batch.upserts.iter().map(|r| (Arc::clone(&r.name), Arc::clone(&r.version))).collect();
+        let mut applied = self.store.apply(batch);
+        for (name, error) in self.put_in_force(&applied.changes) {
+            let version = versions.iter().find(|(n, _)| *n == name).map(|(_, v)| Arc::clone(v)).unwrap_or_default();
+            let rejection = Rejection { path: FieldPath("address".into()), reason: error.to_string().into() };
+            applied.rejected.push((name, version, rejection));
+        }
+        self.tell_refusals(&applied);
+        if !fixed {
+            self.books.saw(kind);
+        }
+        self.settle_waiting();
+        applied
+    }
+
+    fn wanted(&self, kind: Kind) -> Vec<Arc<str>> {
+        self.store.wanted(kind)
+    }
+
+    fn status(&mut self, status: &Status) {
+        let silent: Vec<_> = status.silent().map(|kind| format!("{kind:?}")).collect();
+        let line = (!silent.is_empty()).then(|| format!("the control plane's stream is up and silent: {}", silent.join(", ")));
+        self.readiness.set_detail("control plane", line.as_deref());
+        self.books.status(&self.view.status.load(), status);
+        self.view.status.store(Arc::new(status.clone()));
+    }
 }

@@ -2,6 +2,7 @@
 //! admin, lifecycle. Everything hangs off one [`engine::Engine`] value; two in one process do not touch each other.
 
 pub mod admin;
+mod books;
 mod connection;
 pub mod control;
 pub mod engine;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::metrics::{Registry, Scope, TlsInspectorStat};
+use crate::report::Sinks;
 use crate::upstream::Clusters;
 
 /// Bounds on what clients can make this process hold.
@@ -30,6 +31,8 @@ pub struct Shared {
     pub clusters: Arc<Clusters>,
     /// All metrics.
     pub registry: Arc<Registry>,
+    /// Where access logs go.
+    pub sinks: Arc<Sinks>,
     /// Bounds.
     pub limits: Limits,
     pub(crate) tls_inspector: Arc<Scope<TlsInspectorStat>>,
@@ -40,11 +43,12 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing is open yet.
-    pub fn new(clusters: Arc<Clusters>, registry: Arc<Registry>, limits: Limits) -> Arc<Self> {
+    pub fn new(clusters: Arc<Clusters>, registry: Arc<Registry>, sinks: Arc<Sinks>, limits: Limits) -> Arc<Self> {
         let tls_inspector = registry.tls_inspector();
         Arc::new(Self {
             clusters,
             registry,
+            sinks,
             limits,
             tls_inspector,
             open: AtomicU64::new(0),

@@ -4,25 +4,27 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::model::tcp_proxy::{Destination, More, Route, TcpProxy};
 
 use crate::connection::Connection;
 use crate::error::{CloseReason, ConnectError};
 use crate::listener::ChainState;
-use crate::metrics::{Scope, TcpStat};
+use crate::metrics::{ClusterStat, Scope, TcpStat};
 use crate::relay::Relay;
 use crate::report::flow::Upstream;
 use crate::stream::Stream;
-use crate::upstream::{Connected, Host, Lease, Pending, Pick, PickError, connect};
+use crate::upstream::{Connected, Host, Lease, Pending, Pick, PickError, connect_before};
 
 /// A connection whose endpoint is connected.
 pub(crate) struct Established {
     endpoint: Stream,
-    _lease: Lease,
+    lease: Lease,
     relay: Relay,
     stats: Arc<Scope<TcpStat>>,
+    /// For its access logs.
+    proxy: Arc<TcpProxy>,
 }
 
 impl Established {
@@ -32,6 +34,29 @@ impl Established {
         poll_fn(move |cx| self.relay.poll(cx, client, &mut self.endpoint, &connection.control, limit))
     }
 
+    /// `access_log_flush_interval`.
+    pub(crate) fn log_every(&self) -> Option<Duration> {
+        self.proxy.more.as_deref().and_then(|more| more.access_log_flush_interval)
+    }
+
+    /// The same as [`relay`](Self::relay), with a line about the connection so far now and then.
+    pub(crate) async fn relay_and_log(
+        &mut self,
+        connection: &mut Connection,
+        client: &mut Stream,
+        every: Duration,
+    ) -> CloseReason {
+        loop {
+            if let Ok(reason) = tokio::time::timeout(every, self.relay(connection, client)).await {
+                return reason;
+            }
+            let moved = self.relay.moved();
+            let flow = connection.report.flow_mut();
+            (flow.received, flow.sent) = (moved.up, moved.down);
+            connection.report.periodic(&self.proxy);
+        }
+    }
+
     /// Closes the endpoint's side and enters what was moved into the books.
     pub(crate) fn account(self: Box<Self>, connection: &mut Connection, reason: &CloseReason) {
         let moved = self.relay.moved();
@@ -39,6 +64,9 @@ impl Established {
         (flow.received, flow.sent) = (moved.up, moved.down);
         self.stats.add(TcpStat::DownstreamCxRxBytesTotal, moved.up);
         self.stats.add(TcpStat::DownstreamCxTxBytesTotal, moved.down);
+        let cluster = self.lease.cluster().stats();
+        cluster.add(ClusterStat::UpstreamCxTxBytesTotal, moved.up);
+        cluster.add(ClusterStat::UpstreamCxRxBytesTotal, moved.down);
         match reason {
             CloseReason::IdleTimeout => self.stats.inc(TcpStat::IdleTimeout),
             CloseReason::MaxDuration => self.stats.inc(TcpStat::MaxDownstreamConnectionDuration),
@@ -51,7 +79,7 @@ impl Established {
 pub(crate) async fn establish(
     connection: &mut Connection,
     chain: &ChainState,
-    proxy: &TcpProxy,
+    proxy: &Arc<TcpProxy>,
     head: Box<[u8]>,
 ) -> Result<Box<Established>, CloseReason> {
     let stats = Arc::clone(chain.tcp(&proxy.stat_prefix, &connection.shared.registry));
@@ -66,7 +94,7 @@ pub(crate) async fn establish(
     connection.control.establish(start, proxy.idle_timeout, max);
     connection.report.connected(proxy);
     let (endpoint, relay) = (Stream::from(connected.stream), Relay::new(head));
-    Ok(Box::new(Established { endpoint, _lease: connected.lease, relay, stats }))
+    Ok(Box::new(Established { endpoint, lease: connected.lease, relay, stats, proxy: Arc::clone(proxy) }))
 }
 
 /// Writes the configured bytes and closes.
@@ -132,7 +160,11 @@ async fn attempt(
         upstream.attempts += 1;
         upstream.host = Some(host.address().clone());
     }
-    let connected = connect(pending, host).await?;
+    let limit = pending.cluster().config().connect_timeout;
+    connection.control.set_deadline(Instant::now(), Some(limit));
+    let result = connect_before(pending, host, connection.control.deadline()).await;
+    connection.control.forgive_deadline();
+    let connected = result?;
     if let Some(upstream) = connection.report.flow_mut().upstream.as_deref_mut() {
         upstream.connected = Some(Instant::now());
         upstream.failure = None;

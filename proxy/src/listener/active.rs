@@ -18,6 +18,7 @@ use super::chain::Chains;
 use super::state::ChainState;
 use crate::control::{self, Kill};
 use crate::metrics::{ListenerManagerStat, ListenerStat, ProxyProtocolStat, Scope};
+use crate::report::Reporter;
 use crate::shared::Shared;
 
 /// One version of a listener's configuration, ready for use. A connection keeps the one it was accepted under.
@@ -29,6 +30,7 @@ pub(crate) struct Version {
     /// inspector itself).
     pub(crate) inspects: bool,
     pub(crate) proxy_protocol: Option<Arc<Scope<ProxyProtocolStat>>>,
+    pub(crate) reporter: Arc<Reporter>,
 }
 
 impl Version {
@@ -48,7 +50,8 @@ impl Version {
         let inspects = listener.tls_inspector.is_some() || listener.chains.iter().any(hello);
         let proxy_protocol =
             listener.proxy_protocol.as_ref().map(|p| shared.registry.proxy_protocol(p.stat_prefix.as_deref()));
-        Self { listener, chains, inspects, proxy_protocol }
+        let reporter = Reporter::new(&listener, &shared.registry, &shared.sinks);
+        Self { listener, chains, inspects, proxy_protocol, reporter }
     }
 }
 

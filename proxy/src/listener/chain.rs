@@ -243,7 +243,7 @@ fn transport(wanted: TransportProtocol, tls: bool) -> Option<u32> {
     match (wanted, tls) {
         (TransportProtocol::Any, _) => Some(0),
         (TransportProtocol::Tls, true) | (TransportProtocol::RawBuffer, false) => Some(1),
-        (TransportProtocol::Tls, false) | (TransportProtocol::RawBuffer, true) | (TransportProtocol::Never, _) => None,
+        (TransportProtocol::Tls, false) | (TransportProtocol::RawBuffer, true) => None,
     }
 }
 
