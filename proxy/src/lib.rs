@@ -10,6 +10,7 @@ pub mod error;
 pub mod lifecycle;
 pub mod listener;
 pub mod metrics;
+pub mod process;
 pub mod relay;
 pub mod report;
 pub mod runtime;
