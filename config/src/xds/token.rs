@@ -72,7 +72,7 @@ impl Metadata {
 }
 
 impl Secret {
-    async fn read(&self) -> Result<Arc<str>, TokenError> {
+    pub(crate) async fn read(&self) -> Result<Arc<str>, TokenError> {
         let path = match self {
             Self::Inline(value) => return Ok(Arc::clone(value)),
             Self::File(path) => path,
