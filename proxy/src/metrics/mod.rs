@@ -5,7 +5,9 @@
 
 #[macro_use]
 mod stat;
+mod family;
 mod histogram;
+mod process;
 mod registry;
 pub mod render;
 mod scope;
@@ -16,8 +18,9 @@ pub mod sni;
 mod tests;
 mod worker;
 
+pub use family::FamilyView;
 pub use histogram::{BOUNDS, Histogram};
-pub use registry::{FamilyView, Registry};
+pub use registry::Registry;
 pub use scope::{AnyScope, Scope};
 pub use sets::{
     CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
@@ -26,3 +29,10 @@ pub use sets::{
 };
 pub use stat::{Kind, StatDef, StatSet};
 pub use worker::{current_worker, enter_worker};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A lock whose holder panicked is still good: nothing here is left half done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

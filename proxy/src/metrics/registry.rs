@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
-
+use super::family::{Family, FamilyView};
 use super::scope::{AnyScope, Scope};
 use super::sets::{
     CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
@@ -15,12 +14,14 @@ use super::sets::{
     TlsInspectorStat, ZonegateStat,
 };
 use super::sni::SniSeries;
-use super::stat::{StatDef, StatSet};
+use super::stat::StatSet;
+use super::{lock, process};
 
 /// All statistics of one engine. Scopes are shared by name and vanish with their last holder, so those of removed
 /// clusters do.
 pub struct Registry {
     workers: usize,
+    started: Instant,
     listeners: Family<ListenerStat>,
     closes: Family<CloseStat>,
     clusters: Family<ClusterStat>,
@@ -41,21 +42,16 @@ pub struct Registry {
     sni: SniSeries,
 }
 
-/// The scopes of one set, for those who list them.
-pub struct FamilyView {
-    /// [`StatSet::PREFIX`].
-    pub prefix: &'static str,
-    /// [`StatSet::DEFS`].
-    pub defs: &'static [StatDef],
-    /// Scopes sorted by name.
-    pub scopes: Vec<Arc<dyn AnyScope>>,
-}
-
 impl Registry {
     /// An empty registry for an engine with so many data-path workers.
     pub fn new(workers: usize) -> Arc<Self> {
+        let server = single(workers);
+        server.set(ServerStat::Concurrency, i64::try_from(workers).unwrap_or(i64::MAX));
+        // Envoy's number for "no certificate".
+        server.set(ServerStat::DaysUntilFirstCertExpiring, u32::MAX.into());
         Arc::new(Self {
             workers,
+            started: Instant::now(),
             listeners: Family::default(),
             closes: Family::default(),
             clusters: Family::default(),
@@ -65,7 +61,7 @@ impl Registry {
             rate_limits: Family::default(),
             subscriptions: Family::default(),
             tls_inspector: single(workers),
-            server: single(workers),
+            server,
             listener_manager: single(workers),
             cluster_manager: single(workers),
             control_plane: single(workers),
@@ -188,6 +184,11 @@ impl Registry {
         lock(&self.texts).clone()
     }
 
+    /// Sets what is only known by asking the system: `server.uptime`, `server.memory_…`. For those who render.
+    pub fn refresh(&self) {
+        process::refresh(&self.server, self.started);
+    }
+
     /// All counters begin at 0 again.
     pub fn reset_counters(&self) {
         self.listeners.reset();
@@ -236,67 +237,6 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// Scopes of one set. A table of pointers: the name is in the scope.
-struct Family<S> {
-    scopes: Mutex<Scopes<S>>,
-    hasher: DefaultHashBuilder,
-}
-
-struct Scopes<S> {
-    table: HashTable<Arc<Scope<S>>>,
-    /// Size at which those that nobody holds are looked for.
-    purge_at: usize,
-}
-
-impl<S> Default for Family<S> {
-    fn default() -> Self {
-        Self {
-            scopes: Mutex::new(Scopes { table: HashTable::new(), purge_at: 64 }),
-            hasher: DefaultHashBuilder::default(),
-        }
-    }
-}
-
-impl<S: StatSet> Family<S> {
-    fn scope(&self, name: &str, workers: usize) -> Arc<Scope<S>> {
-        let mut scopes = lock(&self.scopes);
-        let hash = self.hasher.hash_one(name);
-        if let Some(found) = scopes.table.find_mut(hash, |scope| scope.name() == name) {
-            // Only the table holds it: its owner is gone, and its numbers with it.
-            if Arc::strong_count(found) == 1 {
-                *found = Arc::new(Scope::new(name, workers));
-            }
-            return Arc::clone(found);
-        }
-        if scopes.table.len() >= scopes.purge_at {
-            scopes.table.retain(|scope| Arc::strong_count(scope) > 1);
-            scopes.purge_at = (scopes.table.len() * 2).max(64);
-        }
-        let scope = Arc::new(Scope::new(name, workers));
-        scopes.table.insert_unique(hash, Arc::clone(&scope), |scope| self.hasher.hash_one(scope.name()));
-        scope
-    }
-
-    fn held(&self) -> Vec<Arc<Scope<S>>> {
-        let mut scopes = lock(&self.scopes);
-        scopes.table.retain(|scope| Arc::strong_count(scope) > 1);
-        scopes.table.iter().map(Arc::clone).collect()
-    }
-
-    fn reset(&self) {
-        for scope in self.held() {
-            scope.reset_counters();
-        }
-    }
-
-    fn view(&self) -> FamilyView {
-        let mut scopes = self.held();
-        scopes.sort_unstable_by(|a, b| a.name().cmp(b.name()));
-        let scopes = scopes.into_iter().map(|scope| scope as Arc<dyn AnyScope>).collect();
-        FamilyView { prefix: S::PREFIX, defs: S::DEFS, scopes }
-    }
-}
-
 fn single<S: StatSet>(workers: usize) -> Arc<Scope<S>> {
     Arc::new(Scope::new("", workers))
 }
@@ -314,8 +254,4 @@ fn sanitize(name: &str) -> Cow<'_, str> {
     } else {
         name.into()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,11 +1,13 @@
 //! Series per server name, with a cap: a client may send any name it likes.
 
 use std::hash::BuildHasher;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::lock;
 
 /// Names kept by default; what is beyond goes to [`OTHER`].
 pub const DEFAULT_CAP: usize = 2048;
@@ -179,8 +181,4 @@ fn printable(name: &[u8]) -> String {
     text.chars()
         .map(|c| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '_' } else { c.to_ascii_lowercase() })
         .collect()
-}
-
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -43,6 +43,7 @@ pub(super) fn chain(name: &str, handler: Handler) -> Arc<FilterChain> {
         filters: Box::default(),
         handler,
         transport_socket_connect_timeout: None,
+        ignored: Box::default(),
     })
 }
 

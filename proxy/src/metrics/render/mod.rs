@@ -12,9 +12,9 @@ mod text;
 
 use regex::Regex;
 
-use super::registry::{FamilyView, Registry};
 use super::scope::AnyScope;
 use super::stat::{Kind, StatDef};
+use super::{FamilyView, Registry};
 
 pub use json::json;
 pub use prometheus::prometheus;
@@ -117,7 +117,7 @@ fn family_numbers<E>(family: &FamilyView, query: &Query, see: See<'_, E>) -> Res
             }
             full_name(&mut name, family.prefix, scope.name(), def.name);
             if query.names(&name) {
-                see(&name, scope.value(index))?;
+                see(&name, shown(def, scope.value(index)))?;
             }
         }
         worker_numbers(family, scope.as_ref(), query, see)?;
@@ -130,7 +130,7 @@ fn worker_numbers<E>(family: &FamilyView, scope: &dyn AnyScope, query: &Query, s
     let mut name = String::new();
     for worker in 0..scope.workers() {
         for (index, def) in family.defs.iter().enumerate().filter(|(_, def)| def.per_worker) {
-            let value = scope.worker_value(worker, index);
+            let value = shown(def, scope.worker_value(worker, index));
             if !query.wants(def.kind) || (query.used_only && value == 0) {
                 continue;
             }
@@ -141,6 +141,13 @@ fn worker_numbers<E>(family: &FamilyView, scope: &dyn AnyScope, query: &Query, s
         }
     }
     Ok(())
+}
+
+/// What is printed. A gauge summed while one worker takes off what another's number does not show yet is below zero for
+/// a moment: 0, then. Only what is left of a limit may be the largest number, which stands for "no limit".
+fn shown(def: &StatDef, value: u64) -> u64 {
+    let negative = def.kind == Kind::Gauge && value.cast_signed() < 0;
+    if negative && !def.name.contains(".remaining_") { 0 } else { value }
 }
 
 /// Positions of `defs` in the order of their names.

@@ -12,11 +12,11 @@ use metrics::{Key, Label, Level, Metadata, Recorder as _};
 use metrics_exporter_prometheus::PrometheusBuilder;
 
 use super::tags::{Tagged, label};
-use super::{Query, Tags, by_name, full_name, worker_name};
+use super::{Query, Tags, by_name, full_name, shown, worker_name};
 use crate::metrics::histogram::{BOUNDS, Histogram};
-use crate::metrics::registry::{FamilyView, Registry};
 use crate::metrics::scope::AnyScope;
 use crate::metrics::stat::{Kind, StatDef};
+use crate::metrics::{FamilyView, Registry};
 
 /// Series that stand in the exporter at once.
 const BATCH: usize = 512;
@@ -76,7 +76,7 @@ fn write_group(family: &FamilyView, tags: &Tags, query: &Query, out: &mut impl W
         for scope in family.scopes.iter().filter(|scope| query.lists(scope.as_ref(), index, def)) {
             full_name(&mut name, family.prefix, scope.name(), def.name);
             if query.names(&name) {
-                sink.add(tags.split(&name), scope.value(index))?;
+                sink.add(tags.split(&name), shown(def, scope.value(index)))?;
             }
         }
         sink.flush()?;
@@ -97,7 +97,7 @@ fn write_workers(
     let mut name = String::new();
     for scope in &family.scopes {
         for worker in 0..scope.workers() {
-            let value = scope.worker_value(worker, index);
+            let value = shown(def, scope.worker_value(worker, index));
             worker_name(&mut name, family.prefix, scope.name(), worker, def.name);
             if !(query.used_only && value == 0) && query.names(&name) {
                 sink.add(tags.split(&name), value)?;
@@ -139,7 +139,7 @@ impl<'a, W: Write> Sink<'a, W> {
             let labels = series.tags.into_iter().map(|(name, value)| Label::new(name, value)).collect::<Vec<_>>();
             let key = Key::from_parts(metric_name(&series.name), labels);
             match self.kind {
-                Kind::Gauge => recorder.register_gauge(&key, &metadata).set(gauge(value)),
+                Kind::Gauge => recorder.register_gauge(&key, &metadata).set(value as f64),
                 Kind::Counter | Kind::Histogram => recorder.register_counter(&key, &metadata).absolute(value),
             }
         }
@@ -157,15 +157,6 @@ impl<'a, W: Write> Sink<'a, W> {
             writeln!(self.out, "{line}")?;
         }
         Ok(())
-    }
-}
-
-/// Below zero is possible for a moment, while one worker has subtracted what another's sum does not show yet; the
-/// largest value stands for "no limit" and is kept.
-fn gauge(value: u64) -> f64 {
-    match value.cast_signed() {
-        -1 => u64::MAX as f64,
-        signed => signed as f64,
     }
 }
 

@@ -107,11 +107,26 @@ fn used_only_and_filter() {
     let cluster = registry.cluster("x");
     cluster.inc(ClusterStat::UpstreamCxActive);
     cluster.dec(ClusterStat::UpstreamCxActive);
-    let used = Query { used_only: true, ..Query::default() };
+    let clusters = Some(Regex::new("^cluster").unwrap());
+    let used = Query { used_only: true, filter: clusters, ..Query::default() };
     assert_eq!(rendered(|out| text(&registry, &used, out)), "cluster.x.upstream_cx_active: 0\n");
     let filter = Query { filter: Some(Regex::new("cx_(connect_fail|total)$").unwrap()), ..Query::default() };
     let listed = rendered(|out| text(&registry, &filter, out));
     assert_eq!(listed, "cluster.x.upstream_cx_connect_fail: 0\ncluster.x.upstream_cx_total: 0\n");
+}
+
+#[test]
+fn gauges_are_not_below_zero() {
+    let registry = Registry::new(1);
+    let cluster = registry.cluster("x");
+    cluster.dec(ClusterStat::UpstreamCxActive);
+    cluster.set(ClusterStat::CircuitBreakersDefaultRemainingCxPools, -1);
+    let used = Query { used_only: true, kind: Some(KindFilter::Gauges), ..Query::default() };
+    let lines = rendered(|out| text(&registry, &used, out));
+    assert!(lines.contains("cluster.x.upstream_cx_active: 0\n"), "{lines}");
+    assert!(lines.contains("remaining_cx_pools: 18446744073709551615\n"), "{lines}");
+    assert!(!lines.contains("zonegate"));
+    assert!(prom(&registry, &used).contains("envoy_cluster_upstream_cx_active{envoy_cluster_name=\"x\"} 0\n"));
 }
 
 #[test]
@@ -121,7 +136,8 @@ fn text_and_json_of_everything() {
     let listener = registry.listener("127.0.0.1:10000");
     listener.inc(ListenerStat::DownstreamCxTotal);
     [1, 3, 3, 900].iter().for_each(|&ms| listener.record(ListenerStat::DownstreamCxLengthMs, ms));
-    let used = Query { used_only: true, ..Query::default() };
+    let filter = Some(Regex::new("^(cluster|listener)").unwrap());
+    let used = Query { used_only: true, filter, ..Query::default() };
     let lines = rendered(|out| text(&registry, &used, out));
     assert_eq!(
         lines,
