@@ -9,18 +9,17 @@ use std::pin::pin;
 use std::time::{Instant, SystemTime};
 
 use envoy_types::pb::envoy::config::core::v3::Node;
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 use tokio::sync::mpsc::{Sender, channel};
 use tokio::sync::{Notify, watch};
+use tonic::Code;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Channel;
-use tonic::{Code, Streaming};
 
 use super::Sink;
 use super::backoff::Backoff;
 use super::delta::Delta;
 use super::protocol::Machine;
+use super::rpc::Rpc;
+pub use super::rpc::Service;
 use super::session::Session;
 pub use super::session::{Interests, Patience};
 use super::sotw::Sotw;
@@ -47,6 +46,8 @@ pub struct Client {
     pub node: Node,
     /// Incremental or state of the world.
     pub protocol: Protocol,
+    /// Aggregated, or of one kind alone.
+    pub service: Service,
     /// Goes with each stream.
     pub metadata: Vec<Metadata>,
     /// What is asked.
@@ -86,6 +87,7 @@ impl Client {
             target,
             node,
             protocol,
+            service: Service::default(),
             metadata: Vec::new(),
             interests: Interests::default(),
             patience: Patience::default(),
@@ -114,7 +116,8 @@ impl Client {
         rethink: &Notify,
         stopped: impl Future<Output = ()>,
     ) {
-        let session = Session::new(machine, sink, self.interests.clone(), self.patience);
+        let mut session = Session::new(machine, sink, self.interests.clone(), self.patience);
+        session.status.service = self.service;
         let backoff = self.backoff.clone();
         let mut driver = Driver { client: self, session, backoff, rethink };
         tokio::select! {
@@ -165,13 +168,14 @@ impl<M: Rpc, S: Sink> Driver<'_, M, S> {
             entry.append_to(request.metadata_mut()).await?;
         }
         let channel = self.meanwhile(None, target.connect()).await??;
-        let client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(self.client.max_message);
         self.session.status.opened += 1;
         self.session.open(now());
         self.enter(Connection::Connected(SystemTime::now()));
         tracing::info!(authority = %self.client.target.authority, "opened a stream to the control plane");
         // A server may hold back even its headers until it has something to say.
-        let mut responses = self.meanwhile(Some(&sender), M::call(client, request)).await??;
+        let mut responses = self
+            .meanwhile(Some(&sender), M::call(self.client.service, channel, request, self.client.max_message))
+            .await??;
         loop {
             let response = self.meanwhile(Some(&sender), responses.message()).await??;
             let Some(response) = response else { return Ok(()) };
@@ -256,41 +260,5 @@ async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// A machine with its remote procedure.
-trait Rpc: Machine {
-    fn call(
-        client: AggregatedDiscoveryServiceClient<Channel>,
-        requests: tonic::Request<ReceiverStream<Self::Request>>,
-    ) -> impl Future<Output = Result<Streaming<Self::Response>, tonic::Status>>;
-
-    fn identifier(response: &Self::Response) -> Option<&str>;
-}
-
-impl Rpc for Delta {
-    async fn call(
-        mut client: AggregatedDiscoveryServiceClient<Channel>,
-        requests: tonic::Request<ReceiverStream<Self::Request>>,
-    ) -> Result<Streaming<DeltaDiscoveryResponse>, tonic::Status> {
-        client.delta_aggregated_resources(requests).await.map(tonic::Response::into_inner)
-    }
-
-    fn identifier(response: &DeltaDiscoveryResponse) -> Option<&str> {
-        response.control_plane.as_ref().map(|control_plane| control_plane.identifier.as_str())
-    }
-}
-
-impl Rpc for Sotw {
-    async fn call(
-        mut client: AggregatedDiscoveryServiceClient<Channel>,
-        requests: tonic::Request<ReceiverStream<Self::Request>>,
-    ) -> Result<Streaming<DiscoveryResponse>, tonic::Status> {
-        client.stream_aggregated_resources(requests).await.map(tonic::Response::into_inner)
-    }
-
-    fn identifier(response: &DiscoveryResponse) -> Option<&str> {
-        response.control_plane.as_ref().map(|control_plane| control_plane.identifier.as_str())
     }
 }

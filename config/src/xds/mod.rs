@@ -11,6 +11,7 @@ pub mod delta;
 mod expiry;
 mod protocol;
 mod resource;
+mod rpc;
 mod session;
 mod settle;
 pub mod sotw;
@@ -26,14 +27,13 @@ use std::sync::Arc;
 
 pub use protocol::{Machine, PerKind, Subscribed};
 pub use settle::{Delivery, Outcome, Unsettled};
-pub use status::Status;
+pub use status::{KindStatus, Status};
 pub use subscription::Interest;
 
 use crate::snapshot::Kind;
 use crate::source::file::FileSource;
 use crate::store::{Applied, Batch};
 
-#[allow(unused_imports)]
 pub(crate) use resource::{Entry, Refused, bundled};
 
 /// Where configuration goes, and who says what else is needed. Lives on the control runtime; never called twice at once.
@@ -50,8 +50,11 @@ pub trait Sink {
         Vec::new()
     }
 
-    /// Called whenever something in `status` has changed.
+    /// Called whenever something in `status` has changed. With several streams, `status.service` tells which it is.
     fn status(&mut self, status: &Status);
+
+    /// Called when a file was read, or could not be.
+    fn file_status(&mut self, _source: &FileSource, _status: &KindStatus) {}
 }
 
 /// The kind that a type URL names, whatever its authority; `None` for a type that we never ask for.

@@ -17,11 +17,13 @@ pub struct Interests {
     pub all: Vec<Kind>,
     /// RTDS layers that the bootstrap names.
     pub layers: Vec<Arc<str>>,
+    /// Whether the endpoints, routes and secrets that the sink wants are asked here.
+    pub named: bool,
 }
 
 impl Default for Interests {
     fn default() -> Self {
-        Self { all: vec![Kind::Cluster, Kind::Listener], layers: Vec::new() }
+        Self { all: vec![Kind::Cluster, Kind::Listener], layers: Vec::new(), named: true }
     }
 }
 
@@ -178,7 +180,7 @@ impl<'a, M: Machine, S: Sink> Session<'a, M, S> {
     }
 
     fn refresh(&mut self, kinds: &[Kind], now: Instant) {
-        for &kind in kinds {
+        for &kind in kinds.iter().filter(|_| self.interests.named) {
             let names = self.sink.borrow().wanted(kind);
             let Subscribed { asked, dropped } = self.machine.subscribe(kind, Interest::Names(names));
             if asked && self.due[kind].is_none() {

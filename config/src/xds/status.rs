@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::protocol::PerKind;
+use super::rpc::Service;
 use super::settle::Outcome;
 use crate::snapshot::Kind;
 
 /// Counters count from the start of the process.
 #[derive(Clone, Debug, Default)]
 pub struct Status {
+    /// Which stream this is about.
+    pub service: Service,
     /// Where the connection is.
     pub connection: Connection,
     /// `control_plane.identifier`: what the control plane calls itself in its responses.
@@ -82,7 +85,7 @@ pub struct KindStatus {
 }
 
 impl Failure {
-    pub(super) fn now(text: impl Into<Arc<str>>) -> Self {
+    pub(crate) fn now(text: impl Into<Arc<str>>) -> Self {
         Self { text: text.into(), at: SystemTime::now() }
     }
 }

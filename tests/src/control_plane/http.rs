@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::service::discovery::v3::{
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::http::{Method, Request, Response, StatusCode, header};
+use hyper::http::{Method, Request, Response, StatusCode, Uri, header};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -41,10 +41,28 @@ pub(super) async fn serve(stream: TcpStream, identity: Option<Arc<Identity>>, sh
 async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Body>, Infallible> {
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     if content_type.is_some_and(|value| value.starts_with("application/grpc")) {
-        let mut grpc = AggregatedDiscoveryServiceServer::new(Ads { shared });
-        return grpc.call(request.map(Body::new)).await;
+        let mut request = request.map(Body::new);
+        if let Some(path) = aggregated(request.uri().path()) {
+            *request.uri_mut() = Uri::from_static(path);
+        }
+        return AggregatedDiscoveryServiceServer::new(Ads { shared }).call(request).await;
     }
     Ok(bootstrap(request, &shared).await)
+}
+
+/// The services of single kinds speak as the aggregated one does, so they are served by it.
+fn aggregated(path: &str) -> Option<&'static str> {
+    match path {
+        "/envoy.service.cluster.v3.ClusterDiscoveryService/DeltaClusters"
+        | "/envoy.service.listener.v3.ListenerDiscoveryService/DeltaListeners" => {
+            Some("/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources")
+        }
+        "/envoy.service.cluster.v3.ClusterDiscoveryService/StreamClusters"
+        | "/envoy.service.listener.v3.ListenerDiscoveryService/StreamListeners" => {
+            Some("/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources")
+        }
+        _ => None,
+    }
 }
 
 async fn bootstrap(request: Request<Incoming>, shared: &Shared) -> Response<Body> {

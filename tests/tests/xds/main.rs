@@ -1,0 +1,6 @@
+//! Configuration from a control plane and from files, over real sockets and real files.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod sources;
+mod stream;
+mod support;
