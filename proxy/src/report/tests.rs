@@ -43,7 +43,6 @@ pub(super) fn chain(name: &str, handler: Handler) -> Arc<FilterChain> {
         filters: Box::default(),
         handler,
         transport_socket_connect_timeout: None,
-        ignored: Box::default(),
     })
 }
 

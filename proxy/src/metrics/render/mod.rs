@@ -144,10 +144,11 @@ fn worker_numbers<E>(family: &FamilyView, scope: &dyn AnyScope, query: &Query, s
 }
 
 /// What is printed. A gauge summed while one worker takes off what another's number does not show yet is below zero for
-/// a moment: 0, then. Only what is left of a limit may be the largest number, which stands for "no limit".
+/// a moment: 0, then. But what is left of a limit may be the largest number ("no limit"), and a version is a hash.
 fn shown(def: &StatDef, value: u64) -> u64 {
     let negative = def.kind == Kind::Gauge && value.cast_signed() < 0;
-    if negative && !def.name.contains(".remaining_") { 0 } else { value }
+    let any_number = def.name == "version" || def.name.contains(".remaining_");
+    if negative && !any_number { 0 } else { value }
 }
 
 /// Positions of `defs` in the order of their names.

@@ -121,10 +121,12 @@ fn gauges_are_not_below_zero() {
     let cluster = registry.cluster("x");
     cluster.dec(ClusterStat::UpstreamCxActive);
     cluster.set(ClusterStat::CircuitBreakersDefaultRemainingCxPools, -1);
+    cluster.set(ClusterStat::Version, 0xfedc_ba98_7654_3210_u64.cast_signed());
     let used = Query { used_only: true, kind: Some(KindFilter::Gauges), ..Query::default() };
     let lines = rendered(|out| text(&registry, &used, out));
     assert!(lines.contains("cluster.x.upstream_cx_active: 0\n"), "{lines}");
     assert!(lines.contains("remaining_cx_pools: 18446744073709551615\n"), "{lines}");
+    assert!(lines.contains("cluster.x.version: 18364758544493064720\n"), "{lines}");
     assert!(!lines.contains("zonegate"));
     assert!(prom(&registry, &used).contains("envoy_cluster_upstream_cx_active{envoy_cluster_name=\"x\"} 0\n"));
 }

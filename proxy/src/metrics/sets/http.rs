@@ -64,5 +64,10 @@ stat_set! {
         counter RsTooLarge = "rs_too_large",
         histogram DownstreamCxLengthMs = "downstream_cx_length_ms",
         histogram DownstreamRqTime = "downstream_rq_time",
+        counter NoCluster = "no_cluster" [when_used],
+        counter NoRoute = "no_route" [when_used],
+        counter RqDirectResponse = "rq_direct_response" [when_used],
+        counter RqRedirect = "rq_redirect" [when_used],
+        counter RqTotal = "rq_total" [when_used],
     }
 }

@@ -76,6 +76,8 @@ stat_set! {
         counter UpdateSuccess = "update_success",
         gauge UpdateTime = "update_time",
         gauge Version = "version",
+        counter ConfigReload = "config_reload" [when_used],
+        gauge ConfigReloadTimeMs = "config_reload_time_ms" [when_used],
         histogram UpdateDuration = "update_duration",
     }
 }
