@@ -14,4 +14,6 @@ pub mod http;
 pub mod listener;
 pub mod metadata;
 pub mod tcp_proxy;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod tls;

@@ -1,1 +1,73 @@
+#![allow(clippy::unwrap_used)]
 
+use super::super::Operator;
+use super::*;
+
+fn parse(format: &str) -> Vec<Piece> {
+    Template::parse(format).unwrap().0.into()
+}
+
+fn literal(text: &str) -> Piece {
+    Piece::Literal(text.into())
+}
+
+fn operator(operator: Operator) -> Piece {
+    Piece::Operator { operator, max_length: None }
+}
+
+#[test]
+fn literals_and_operators_in_order() {
+    assert_eq!(
+        parse("a %BYTES_SENT%%BYTES_RECEIVED% b\n"),
+        [literal("a "), operator(Operator::BytesSent), operator(Operator::BytesReceived), literal(" b\n")]
+    );
+    assert_eq!(parse(""), []);
+    assert_eq!(parse("100%%"), [literal("100%")]);
+}
+
+#[test]
+fn arguments_may_hold_anything_up_to_the_end() {
+    let time = "%START_TIME(%Y/%m/%dT%H:%M:%S%z (%s))%";
+    assert_eq!(parse(time), [operator(Operator::StartTime(Some("%Y/%m/%dT%H:%M:%S%z (%s)".into())))]);
+    assert_eq!(parse("%START_TIME%"), [operator(Operator::StartTime(None))]);
+    assert_eq!(
+        parse("%DYNAMIC_METADATA(a:b):7%)"),
+        [
+            Piece::Operator { operator: Operator::DynamicMetadata("a:b".into()), max_length: Some(7) },
+            literal(")")
+        ]
+    );
+    assert_eq!(parse("%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%").len(), 1);
+}
+
+#[test]
+fn what_is_about_http_or_tls_is_known() {
+    assert_eq!(
+        parse("%REQ(X-A?:PATH):3%"),
+        [Piece::Operator { operator: Operator::Http("REQ(X-A?:PATH)".into()), max_length: Some(3) }]
+    );
+    assert_eq!(parse("%DOWNSTREAM_PEER_URI_SAN%"), [operator(Operator::Tls("DOWNSTREAM_PEER_URI_SAN".into()))]);
+}
+
+#[test]
+fn the_default_format_is_one() {
+    assert!(DEFAULT.ends_with("\"%UPSTREAM_HOST%\"\n"));
+    assert!(!DEFAULT.contains("  "));
+    Template::parse(DEFAULT).unwrap();
+}
+
+#[test]
+fn refusals() {
+    let error = |format| Template::parse(format).unwrap_err();
+    assert_eq!(error("a % b"), FormatError::NoCommand(2));
+    assert_eq!(error("%%%"), FormatError::NoCommand(2));
+    assert_eq!(error("%bytes%"), FormatError::NoCommand(0));
+    assert_eq!(error("%REQ(a%"), FormatError::NoCommand(0));
+    assert_eq!(error("%NONSENSE%"), FormatError::Unknown("NONSENSE".into()));
+    assert_eq!(error("%BYTES_SENT(1)%"), FormatError::TakesNoArgument("BYTES_SENT".into()));
+    assert_eq!(error("%BYTES_SENT:3%"), FormatError::TakesNoLength("BYTES_SENT".into()));
+    assert_eq!(error("%REQ%"), FormatError::NeedsArgument("REQ".into()));
+    assert_eq!(error("%REQ(a?b?c)%"), FormatError::Argument("REQ".into(), "a?b?c".into()));
+    assert_eq!(error("%REQ(a):99999999999999999999999%"), FormatError::Length("REQ".into()));
+    assert_eq!(error("%COMMON_DURATION(a:b)%"), FormatError::Argument("COMMON_DURATION".into(), "a:b".into()));
+}
