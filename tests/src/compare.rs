@@ -1,0 +1,32 @@
+//! The same configuration and the same connections through Envoy and through us.
+
+use std::fmt::Debug;
+
+use serde_json::Value;
+
+use crate::envoy;
+use crate::process::{Kind, Proxy, Site};
+
+/// Runs a scenario against us and against Envoy, each with the bootstrap made for its site, and asks that both give
+/// the same. Returns what it was. Without Envoy, only ours is run.
+///
+/// # Panics
+/// When the two differ.
+pub async fn compare<T: PartialEq + Debug>(
+    bootstrap: impl Fn(&Site) -> Value,
+    scenario: impl AsyncFn(&mut Proxy) -> T,
+) -> T {
+    let ours = run(Kind::Ours, &bootstrap, &scenario).await;
+    if envoy::binary().is_some() {
+        let envoys = run(Kind::Envoy, &bootstrap, &scenario).await;
+        assert!(ours == envoys, "\nours:  {ours:#?}\nEnvoy: {envoys:#?}");
+    }
+    ours
+}
+
+async fn run<T>(kind: Kind, bootstrap: &impl Fn(&Site) -> Value, scenario: &impl AsyncFn(&mut Proxy) -> T) -> T {
+    let site = Site::new();
+    let bootstrap = bootstrap(&site);
+    let mut proxy = Proxy::start(kind, site, &bootstrap).await;
+    scenario(&mut proxy).await
+}

@@ -1,0 +1,13 @@
+//! End to end: real clients, real backends, our binary, and real Envoy beside it with the same configuration.
+
+mod access_log;
+mod admin;
+mod handshake;
+mod limits;
+mod proxy_protocol;
+mod refused;
+mod relay;
+mod routing;
+mod sidecars;
+mod story;
+mod upstream;

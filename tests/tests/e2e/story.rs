@@ -1,0 +1,73 @@
+//! What a proxy did, told by its clients, its statistics and its access log, in a form that two proxies can share.
+
+use serde_json::Value;
+use tests::bootstrap::access_log;
+use tests::process::{Proxy, Site};
+
+/// The port of the listener under test.
+pub(crate) const IN: u16 = 10_000;
+
+/// An access-log line that holds everything about a connection but times, ports of clients and ids.
+const LINE: &str = "flags=%RESPONSE_FLAGS% details=%RESPONSE_CODE_DETAILS% \
+    end=%CONNECTION_TERMINATION_DETAILS% sni=%REQUESTED_SERVER_NAME% chain=%FILTER_CHAIN_NAME% \
+    cluster=%UPSTREAM_CLUSTER% host=%UPSTREAM_HOST% failure=%UPSTREAM_TRANSPORT_FAILURE_REASON% \
+    rx=%BYTES_RECEIVED% tx=%BYTES_SENT% local=%DOWNSTREAM_LOCAL_ADDRESS% \
+    remote=%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% attempts=%UPSTREAM_REQUEST_ATTEMPT_COUNT%";
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Story<T> {
+    /// What clients saw.
+    pub(crate) seen: T,
+    /// Statistics that changed, and by how much.
+    pub(crate) stats: Vec<String>,
+    /// The access log.
+    pub(crate) log: Vec<String>,
+}
+
+impl<T> Story<T> {
+    /// By how much this statistic, given with its labels, changed.
+    pub(crate) fn change(&self, name: &str) -> f64 {
+        let find = |line: &String| line.strip_prefix(name)?.trim().parse().ok();
+        self.stats.iter().find_map(find).unwrap_or(0.0)
+    }
+
+    /// The value of this key in a line of the access log.
+    pub(crate) fn logged(&self, line: usize, key: &str) -> &str {
+        let key = format!("{key}=");
+        let mut words = self.log[line].split(' ');
+        words.find_map(|word| word.strip_prefix(&key)).unwrap_or_else(|| panic!("no {key} in {}", self.log[line]))
+    }
+}
+
+/// The access log that [`tell`] reads.
+pub(crate) fn log_to(site: &Site) -> Value {
+    access_log(site, LINE)
+}
+
+/// Lets something happen, waits for this many log lines and for silence, and tells it all.
+pub(crate) async fn tell<T>(proxy: &Proxy, lines: usize, act: impl AsyncFnOnce(&Proxy) -> T) -> Story<T> {
+    let before = proxy.quiet_stats().await;
+    let seen = act(proxy).await;
+    let mut log = if lines == 0 { Vec::new() } else { proxy.access_log(lines).await };
+    // Two connections that end at the same time may be written in either order.
+    log.sort();
+    let stats = proxy.quiet_stats().await.since(&before).only(compared).lines();
+    let site = proxy.site.address.to_string();
+    Story { seen, stats, log: log.iter().map(|line| line.replace(&site, "SITE")).collect() }
+}
+
+/// Families in which two proxies must agree: all that Envoy has about listeners, clusters, tcp_proxy and their
+/// filters, but histograms (times) and what depends on which worker took a connection.
+pub(crate) fn compared(family: &str) -> bool {
+    const ABOUT: [&str; 6] = [
+        "envoy_listener_",
+        "envoy_cluster_",
+        "envoy_tcp_",
+        "envoy_tls_inspector_",
+        "envoy_proxy_proto_",
+        "envoy_local_rate_limit_",
+    ];
+    const NOT: [&str; 6] = ["_bucket", "_sum", "_count", "envoy_listener_worker_", "envoy_listener_admin_", "envoy_cluster_manager_"];
+    ABOUT.iter().any(|about| family.starts_with(about)) && !NOT.iter().any(|not| family.contains(not))
+}
