@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use config::model::address::Address;
 use config::model::chain::Handler;
+use config::model::tcp_proxy::TcpProxy;
 use sni::client_hello::{ClientHello, DEFAULT_LIMIT, Refusal};
 
 use crate::control::Registered;
@@ -64,6 +65,12 @@ struct Opening {
 }
 
 impl Connection {
+    /// Whether a log line may be written: only then the facts that cost a system call are asked for.
+    pub(crate) fn is_logged(&self, proxy: &TcpProxy) -> bool {
+        let own = proxy.more.as_deref().is_some_and(|more| !more.access_logs.is_empty());
+        own || !self.version.listener.access_logs.is_empty()
+    }
+
     /// Counts the connection against the limits.
     fn admit(&self) -> Result<(OpenPermit, ListenerPermit), CloseReason> {
         let open = self.active.open.fetch_add(1, Ordering::Relaxed);

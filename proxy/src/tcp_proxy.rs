@@ -89,11 +89,17 @@ pub(crate) async fn establish(
             stats.inc(TcpStat::DownstreamCxNoRoute);
         }
     })?;
+    let endpoint = Stream::from(connected.stream);
     let start = connection.report.flow().start;
     let max = proxy.more.as_deref().and_then(|m| m.max_duration);
     connection.control.establish(start, proxy.idle_timeout, max);
+    if connection.is_logged(proxy)
+        && let Some(upstream) = connection.report.flow_mut().upstream.as_deref_mut()
+    {
+        upstream.local = endpoint.local_addr();
+    }
     connection.report.connected(proxy);
-    let (endpoint, relay) = (Stream::from(connected.stream), Relay::new(head));
+    let relay = Relay::new(head);
     Ok(Box::new(Established { endpoint, lease: connected.lease, relay, stats, proxy: Arc::clone(proxy) }))
 }
 
@@ -159,6 +165,8 @@ async fn attempt(
     if let Some(upstream) = connection.report.flow_mut().upstream.as_deref_mut() {
         upstream.attempts += 1;
         upstream.host = Some(host.address().clone());
+        upstream.started.get_or_insert_with(Instant::now);
+        upstream.stat_name = Some(Arc::clone(&pending.cluster().config().stat_name));
     }
     let limit = pending.cluster().config().connect_timeout;
     connection.control.set_deadline(Instant::now(), Some(limit));

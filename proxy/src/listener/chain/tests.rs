@@ -18,7 +18,6 @@ fn chain(name: &str, matches: Match) -> Arc<FilterChain> {
         tls: None,
         filters: Box::default(),
         handler: Handler::DirectResponse(Bytes::new()),
-        ignored: Box::default(),
         transport_socket_connect_timeout: None,
     })
 }
