@@ -2,4 +2,5 @@
 
 pub mod drain;
 pub mod ready;
+pub mod reporter;
 pub mod signal;

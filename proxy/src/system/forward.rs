@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 use super::io::Io;
 use super::reply::{self, Body, BodyError, Holding};
 use crate::error::ConnectError;
-use crate::metrics::{ClusterStat, Registry, Scope};
+use crate::metrics::Registry;
 use crate::upstream::{Clusters, Connected, Lease, Pick, PickError, Stream, connect};
 
 /// Where requests may go.
@@ -78,7 +78,6 @@ pub(super) async fn forward(
 async fn attempt(upstreams: &Upstreams, cluster: &str, request: Request<Incoming>) -> Result<Response<Body>, Failure> {
     let cluster = upstreams.clusters.get(cluster).ok_or(Failure::NoCluster)?;
     let config = cluster.config();
-    let counted = Counted::new(upstreams.registry.cluster(&config.stat_name));
     let mut pending = cluster.admit()?;
     let host = cluster.pick(&Pick::default())?;
     let Connected { stream, lease } = connect(&mut pending, &host).await?;
@@ -88,14 +87,13 @@ async fn attempt(upstreams: &Upstreams, cluster: &str, request: Request<Incoming
     strip_hop_by_hop(&mut parts.headers);
     parts.version = Version::HTTP_11;
     let body = body.map_err(BodyError::from).boxed_unsync();
-    Ok(Response::from_parts(parts, Holding::wrap(body, Held { _driver: driver, _lease: lease, _counted: counted })))
+    Ok(Response::from_parts(parts, Holding::wrap(body, Held { _driver: driver, _lease: lease })))
 }
 
 /// What lives as long as the answer's body.
 struct Held {
     _driver: Driver,
     _lease: Lease,
-    _counted: Counted,
 }
 
 /// The task behind a client connection; ends with this.
@@ -241,24 +239,6 @@ impl From<hyper::Error> for Failure {
     fn from(error: hyper::Error) -> Self {
         let io = error.source().is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
         if error.is_parse() || (error.source().is_some() && !io) { Self::Protocol } else { Self::Closed }
-    }
-}
-
-/// Counts a request to a cluster until its answer is through.
-struct Counted(Arc<Scope<ClusterStat>>);
-
-impl Counted {
-    fn new(stats: Arc<Scope<ClusterStat>>) -> Self {
-        stats.inc(ClusterStat::UpstreamRqTotal);
-        stats.inc(ClusterStat::UpstreamRqActive);
-        Self(stats)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec(ClusterStat::UpstreamRqActive);
-        self.0.inc(ClusterStat::UpstreamRqCompleted);
     }
 }
 

@@ -22,6 +22,8 @@ mod status;
 mod tls;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

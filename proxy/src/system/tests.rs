@@ -2,6 +2,7 @@
 //! while it runs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod authority;
 mod world;
 
 use std::time::Duration;
@@ -9,8 +10,9 @@ use std::time::Duration;
 use config::model::http::{Action, PathMatch};
 use tokio::io::AsyncWriteExt;
 
+use super::testing::{cluster_route, direct_route, manager, plain_chain, tls_chain};
 use crate::metrics::{ClusterStat, HttpStat, ListenerStat};
-use world::{World, cluster_route, direct_route, manager, plain_chain, status_of, tls_chain};
+use world::{World, status_of};
 
 /// As Kuma makes it: `/ready` for all, everything for the control plane.
 fn kuma(world: &World) -> config::model::listener::Listener {

@@ -4,32 +4,29 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use config::model::address::{Address, Target};
-use config::model::chain::{FilterChain, Handler as Kind, Match, TransportProtocol};
-use config::model::cluster::{Cluster, Discovery, LbPolicy, Transport};
-use config::model::endpoint::{Assignment, Endpoint, Health, LocalityEndpoints};
-use config::model::http::{Action, HttpManager, PathMatch, Route, VirtualHost};
-use config::model::listener::{Direction, Listener, TlsInspector};
-use config::model::tls::{DownstreamTls, Identity, Pattern, SanKind, SanMatch, StringMatch, Validation};
-use config::snapshot::{Changes, ClusterEntry, ListenerEntry, Snapshot, Source};
+use config::model::address::Address;
+use config::model::chain::FilterChain;
+use config::model::listener::Listener;
+use config::snapshot::{Changes, ListenerEntry, Snapshot};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
-use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::authority::Authority;
 use crate::lifecycle::drain::Drain;
 use crate::lifecycle::ready::Readiness;
 use crate::metrics::Registry;
 use crate::system::reply::{self, Body};
 use crate::system::serve::{self, Handler, Limits};
 use crate::system::socket::{Options, Socket};
+use crate::system::testing::{self, cluster, source};
 use crate::system::{Parts, System};
 use crate::upstream::Clusters;
 
@@ -74,10 +71,10 @@ impl World {
         for entry in clusters {
             snapshot.clusters.insert_mut(Arc::clone(&entry.cluster.name), entry);
         }
-        let running = Clusters::new(Handle::current());
+        let registry = Registry::new(1);
+        let running = Clusters::new(Arc::clone(&registry), Handle::current());
         let names = snapshot.clusters.keys().cloned().collect();
         running.apply(&snapshot, &Changes { clusters: names, ..Changes::default() });
-        let registry = Registry::new(1);
         let (readiness, start) = Readiness::new();
         drop(start);
         let system = System::new(Parts {
@@ -92,26 +89,7 @@ impl World {
     }
 
     pub(super) fn listener(&self, name: &str, chains: Vec<Arc<FilterChain>>) -> Listener {
-        Listener {
-            name: name.into(),
-            frame_id: 1,
-            addresses: [Address::Socket("127.0.0.1:0".parse().unwrap())].into(),
-            stat_name: name.into(),
-            direction: Direction::Inbound,
-            reuse_port: false,
-            bind: true,
-            backlog: None,
-            tls_inspector: Some(TlsInspector { max_hello: 65536, close_on_error: false, ja3: false, ja4: false }),
-            proxy_protocol: None,
-            listener_filters_timeout: Duration::from_secs(15),
-            continue_on_timeout: false,
-            buffer_limit: 1 << 20,
-            chains: chains.into(),
-            default_chain: None,
-            access_logs: Box::default(),
-            connection_limit: None,
-            system: true,
-        }
+        testing::listener(name, chains)
     }
 
     pub(super) fn put(&mut self, listener: Listener) {
@@ -241,106 +219,6 @@ pub(super) fn status_of(answer: &str) -> u16 {
     answer.get(9..12).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no status: {answer:?}"))
 }
 
-pub(super) fn manager(routes: Vec<Route>) -> HttpManager {
-    HttpManager {
-        stat_prefix: "sys".into(),
-        virtual_hosts: [VirtualHost { name: "v".into(), domains: ["*".into()].into(), routes: routes.into() }].into(),
-        server_name: "envoy".into(),
-        normalize_path: false,
-        idle_timeout: None,
-        request_headers_timeout: None,
-        stream_idle_timeout: None,
-    }
-}
-
-fn route(prefix: &str, action: Action) -> Route {
-    Route {
-        path: PathMatch::Prefix(prefix.into()),
-        headers: Box::default(),
-        action,
-        response_headers: Box::default(),
-        request_headers: Box::default(),
-    }
-}
-
-pub(super) fn cluster_route(prefix: &str, cluster: &str, rewrite: Option<&str>) -> Route {
-    let timeout = Duration::from_secs(15);
-    route(prefix, Action::Cluster { cluster: cluster.into(), prefix_rewrite: rewrite.map(Into::into), timeout })
-}
-
-pub(super) fn direct_route(prefix: &str, status: u16, body: &'static str) -> Route {
-    route(prefix, Action::Direct { status, body: body.into() })
-}
-
-fn chain(id: u128, http: HttpManager) -> FilterChain {
-    FilterChain {
-        name: format!("chain-{id}").into(),
-        id,
-        matches: Match::default(),
-        tls: None,
-        filters: Box::default(),
-        handler: Kind::Http(Arc::new(http)),
-        transport_socket_connect_timeout: None,
-    }
-}
-
-pub(super) fn plain_chain(id: u128, http: HttpManager) -> Arc<FilterChain> {
-    Arc::new(chain(id, http))
-}
-
-pub(super) fn tls_chain(id: u128, http: HttpManager, tls: DownstreamTls) -> Arc<FilterChain> {
-    let matches = Match { transport_protocol: TransportProtocol::Tls, ..Match::default() };
-    Arc::new(FilterChain { matches, tls: Some(Arc::new(tls)), ..chain(id, http) })
-}
-
-fn source() -> Arc<Source> {
-    Arc::new(Source {
-        body: bytes::Bytes::new(),
-        version: "1".into(),
-        updated: std::time::SystemTime::now(),
-        fixed: false,
-    })
-}
-
-fn cluster(name: &str, endpoints: &[Address]) -> Arc<ClusterEntry> {
-    let endpoint = |address: &Address| Endpoint {
-        target: Target::Address(address.clone()),
-        weight: 1,
-        health: Health::Unknown,
-        metadata: None,
-        hostname: None,
-        health_check: None,
-    };
-    let locality = LocalityEndpoints {
-        locality: Arc::default(),
-        priority: 0,
-        weight: None,
-        endpoints: endpoints.iter().map(endpoint).collect(),
-    };
-    let assignment = Arc::new(Assignment {
-        localities: [locality].into(),
-        overprovisioning_factor: 140,
-        weighted_priority_health: false,
-    });
-    let cluster = Cluster {
-        name: name.into(),
-        stat_name: name.into(),
-        discovery: Discovery::Static(Arc::clone(&assignment)),
-        connect_timeout: Duration::from_secs(5),
-        lb: LbPolicy::RoundRobin,
-        lb_common: None,
-        subsets: None,
-        circuit_breakers: None,
-        outlier_detection: None,
-        health_checks: Box::default(),
-        transport: Transport::Raw,
-        http: None,
-        socket: None,
-        buffer_limit: 1 << 20,
-    };
-    Arc::new(ClusterEntry { cluster: Arc::new(cluster), assignment, source: source(), ignored: Box::default() })
-}
-
 /// Answers every request with its name, the request line and the request's body.
 #[derive(Clone)]
 struct Echo {
@@ -385,69 +263,4 @@ async fn noise() -> Address {
         }
     });
     Address::Socket(at)
-}
-
-/// A certificate authority, as the control plane's for its admin calls.
-pub(super) struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
-    }
-
-    fn issue(&self, name: SanType, usage: ExtendedKeyUsagePurpose) -> Identity {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.subject_alt_names = vec![name];
-        params.extended_key_usages = vec![usage];
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity { chain: vec![certificate.der().clone()], key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) }
-    }
-
-    /// A server context that takes only clients of this authority with that DNS name.
-    pub(super) fn downstream_tls(&self, client: &str) -> DownstreamTls {
-        let server = self.issue(SanType::IpAddress([127, 0, 0, 1].into()), ExtendedKeyUsagePurpose::ServerAuth);
-        let matcher = StringMatch { pattern: Pattern::Exact(client.into()), ignore_case: false };
-        let validation = Validation {
-            trusted_ca: vec![self.issuer.der().clone()],
-            subject_alt_names: [SanMatch { kind: SanKind::Dns, matcher }].into(),
-        };
-        DownstreamTls {
-            certificates: [Arc::new(server)].into(),
-            validation: Some(Arc::new(validation)),
-            require_client_certificate: true,
-            alpn: Box::default(),
-            tls12: true,
-            tls13: true,
-        }
-    }
-
-    /// A client of this authority.
-    pub(super) fn client(&self, name: Option<&str>) -> Arc<ClientConfig> {
-        self.client_of(name.map(|name| self.client_identity(name)))
-    }
-
-    /// A client with our certificate that trusts another authority's servers.
-    pub(super) fn client_trusting(&self, other: &Self, name: &str) -> Arc<ClientConfig> {
-        other.client_of(Some(self.client_identity(name)))
-    }
-
-    fn client_identity(&self, name: &str) -> Identity {
-        self.issue(SanType::DnsName(name.try_into().unwrap()), ExtendedKeyUsagePurpose::ClientAuth)
-    }
-
-    fn client_of(&self, identity: Option<Identity>) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let builder = ClientConfig::builder_with_provider(config::verify::rustls::provider());
-        let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
-        Arc::new(match identity {
-            Some(Identity { chain, key }) => builder.with_client_auth_cert(chain, key).unwrap(),
-            None => builder.with_no_client_auth(),
-        })
-    }
 }
