@@ -25,7 +25,7 @@ use crate::tcp_proxy::{self, Established};
 pub(crate) async fn serve(accepted: Accepted, active: Arc<Active>, shared: Arc<Shared>) {
     let Accepted { mut stream, peer, address } = accepted;
     let version = active.version();
-    let flow = Flow::new(shared.next_id(), peer, local(&version, address));
+    let flow = Flow::new(shared.next_id(), peer, local(&version, &stream, address));
     let report = Report::open(flow, Arc::clone(&version.reporter));
     let mut connection = Connection { report, active, shared, version, control: Registered::new() };
     let reason = match connection.admit() {
@@ -199,10 +199,16 @@ fn find(version: &Version, flow: &Flow, hello: Option<&ClientHello<'_>>) -> Opti
     version.chains.find(&facts).map(Arc::clone)
 }
 
-/// Where the client connected to: the listener's address. That of a wildcard listener is asked for only when needed.
-fn local(version: &Version, address: usize) -> Address {
-    let unknown = || Address::Socket(std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
-    version.listener.addresses.get(address).cloned().unwrap_or_else(unknown)
+/// Where the client connected to: the listener's address. Behind a wildcard address the socket is asked, but only
+/// where a chain or a log wants to know.
+fn local(version: &Version, stream: &Stream, address: usize) -> Address {
+    match version.listener.addresses.get(address) {
+        Some(Address::Socket(at)) if at.ip().is_unspecified() && version.wants_local => {
+            Address::Socket(stream.local_addr().unwrap_or(*at))
+        }
+        Some(address) => address.clone(),
+        None => Address::Socket(([0, 0, 0, 0], 0).into()),
+    }
 }
 
 /// One connection of a listener.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::model::chain::{FilterChain, TransportProtocol};
+use config::model::chain::{FilterChain, Handler, SourceType, TransportProtocol};
 use config::model::listener::Listener;
 use config::snapshot::{Changes, Snapshot};
 use tokio::runtime::Handle;
@@ -29,6 +29,8 @@ pub(crate) struct Version {
     /// Somebody wants the ClientHello: `tls_inspector`, or a chain that matches on what is in it (Envoy then adds the
     /// inspector itself).
     pub(crate) inspects: bool,
+    /// Some chain or log wants to know which address a connection came in on.
+    pub(crate) wants_local: bool,
     pub(crate) proxy_protocol: Option<Arc<Scope<ProxyProtocolStat>>>,
     pub(crate) reporter: Arc<Reporter>,
 }
@@ -48,10 +50,16 @@ impl Version {
                 || m.transport_protocol == TransportProtocol::Tls
         };
         let inspects = listener.tls_inspector.is_some() || listener.chains.iter().any(hello);
+        let local = |c: &Arc<FilterChain>| {
+            let m = &c.matches;
+            let matched = m.destination_port.is_some() || !m.destination.is_empty() || m.source_type != SourceType::Any;
+            matched || matches!(&c.handler, Handler::TcpProxy(proxy) if proxy.more.is_some())
+        };
+        let wants_local = !listener.access_logs.is_empty() || listener.chains.iter().any(local);
         let proxy_protocol =
             listener.proxy_protocol.as_ref().map(|p| shared.registry.proxy_protocol(p.stat_prefix.as_deref()));
         let reporter = Reporter::new(&listener, &shared.registry, &shared.sinks);
-        Self { listener, chains, inspects, proxy_protocol, reporter }
+        Self { listener, chains, inspects, wants_local, proxy_protocol, reporter }
     }
 }
 
