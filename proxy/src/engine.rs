@@ -21,7 +21,7 @@ use crate::lifecycle::ready::{Block, Readiness, Stage};
 use crate::listener::{BindError, Listeners};
 use crate::runtime::Workers;
 use crate::shared::Shared;
-use crate::system::System;
+use crate::system::{StatusReader, System};
 
 /// What others may read at any time.
 #[derive(Debug, Default)]
@@ -84,6 +84,16 @@ impl Engine {
     /// What others may read at any time.
     pub fn view(&self) -> Arc<View> {
         Arc::clone(&self.view)
+    }
+
+    /// What connections share.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Where the control plane's own listeners listen.
+    pub fn system_status(&self) -> StatusReader {
+        self.system.status()
     }
 
     /// The listeners of the data path.

@@ -3,27 +3,34 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use config::bootstrap::Bootstrap;
+use config::bootstrap::{Bootstrap, TagValue};
+use config::model::address::Address;
 use config::source::Sources;
 use config::xds::Sink;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
+use crate::admin::{self, Admin, AdminState, LogLevels};
 use crate::engine::{Engine, Parts};
+use crate::lifecycle::drain::{Drain, Strategy, Trigger};
 use crate::lifecycle::ready::Readiness;
-use crate::lifecycle::signal::{Action, Driver, Machine};
+use crate::lifecycle::reporter;
+use crate::lifecycle::signal::{Action, Driver, Event, Machine};
 use crate::metrics::Registry;
-use crate::report::Sinks;
+use crate::metrics::render::{TagSpecifier, Tags};
+use crate::report::{Sinks, sink};
 use crate::runtime::Workers;
 use crate::shared::{Limits, Shared};
+use crate::system::socket::{self, Socket};
 use crate::system::{self, System};
 use crate::upstream::Clusters;
 
 /// What the command line and the control plane's bootstrap said.
-#[derive(Debug)]
 pub struct Settings {
     /// Resources and where more of them come from.
     pub bootstrap: Bootstrap,
@@ -31,8 +38,27 @@ pub struct Settings {
     pub concurrency: usize,
     /// From SIGTERM to the end, and from a chain's removal to the end of its connections.
     pub drain_time: Duration,
+    /// How soon connections that can be told are told to end.
+    pub drain_strategy: Strategy,
     /// Where Kuma's readiness reporter listens.
     pub readiness: Option<SocketAddr>,
+    /// Written with the admin server's address once it listens.
+    pub admin_address_path: Option<PathBuf>,
+    /// Log levels that can be changed while the process runs.
+    pub log: Arc<dyn LogLevels>,
+    /// What `/server_info` says of how the process was started.
+    pub about: About,
+}
+
+/// How the process was started, for `/server_info`.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Name and version of the program.
+    pub version: String,
+    /// `-c`; empty: the bootstrap came from the control plane.
+    pub config_path: String,
+    /// As given: `info`.
+    pub log_level: String,
 }
 
 /// Why a process ended before its time.
@@ -46,6 +72,14 @@ pub enum ProcessError {
     Listen {
         /// Which.
         what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file for the admin server's address can't be written.
+    #[error("cannot write the admin server's address to {path}: {source}")]
+    AddressFile {
+        /// Which.
+        path: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -65,50 +99,139 @@ pub fn run(settings: Settings) -> Result<(), ProcessError> {
 }
 
 async fn control_side(settings: Settings, workers: &Workers) -> Result<(), ProcessError> {
-    let Settings { bootstrap, concurrency, drain_time, readiness: readiness_address } = settings;
-    let (driver, _requests) = Driver::install().map_err(ProcessError::Start)?;
+    let (driver, events) = Driver::install().map_err(ProcessError::Start)?;
     let (readiness, start) = Readiness::new();
-    let registry = Registry::new(concurrency);
-    let sinks = Sinks::new(&registry, crate::report::sink::Options::default());
-    let engine = RefCell::new(assemble(&bootstrap, &registry, &sinks, readiness.clone(), drain_time, workers));
-    apply_fixed(&engine, &bootstrap)?;
-    {
-        let dynamic = &bootstrap.dynamic;
-        engine.borrow_mut().await_first(dynamic.clusters.is_some(), dynamic.listeners.is_some());
-    }
+    let registry = Registry::new(workers.len());
+    let sinks = Sinks::new(&registry, sink::Options::default());
+    let engine = assemble(&settings, &registry, &sinks, &readiness, workers);
+    let servers = Servers::start(&settings, &engine, &registry, &readiness, events)?;
+    let engine = RefCell::new(engine);
+    apply_fixed(&engine, &settings.bootstrap)?;
+    let dynamic = &settings.bootstrap.dynamic;
+    engine.borrow_mut().await_first(dynamic.clusters.is_some(), dynamic.listeners.is_some());
     drop(start);
     let (stop, stopped) = watch::channel(false);
-    let sources = Sources::new(&bootstrap.node, &bootstrap.dynamic);
-    let act = |action| act(action, &engine, &readiness, &sinks);
+    let sources = Sources::new(&settings.bootstrap.node, dynamic);
     tokio::select! {
-        () = driver.run(Machine::new(drain_time), act) => {}
-        () = async { tokio::join!(sources.run(&engine, stopped), expire(&engine)); } => {}
+        () = driver.run(Machine::new(settings.drain_time), |action| act(action, &engine, &readiness, &sinks)) => {}
+        ((), ()) = async { tokio::join!(sources.run(&engine, stopped), expire(&engine)) } => {}
     }
     drop(stop);
-    sinks.shutdown(Duration::from_secs(2));
-    let _ = readiness_address;
+    servers.stop();
+    sinks.shutdown(LAST_LINES);
     Ok(())
 }
 
+/// Time for what is left of the access logs.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// The admin server and the readiness reporter.
+struct Servers {
+    tasks: Vec<JoinHandle<()>>,
+    drain: Trigger,
+}
+
+impl Servers {
+    fn start(
+        settings: &Settings,
+        engine: &Engine,
+        registry: &Arc<Registry>,
+        readiness: &Readiness,
+        events: mpsc::Sender<Event>,
+    ) -> Result<Self, ProcessError> {
+        let (drain, watch) = Drain::new();
+        let mut tasks = Vec::new();
+        if let Some(at) = settings.readiness {
+            let socket = listen("the readiness reporter", &Address::Socket(at))?;
+            tasks.push(tokio::spawn(reporter::serve(socket, readiness.clone(), watch.clone())));
+        }
+        if let Some(admin) = &settings.bootstrap.admin {
+            let socket = listen("the admin server", &admin.address)?;
+            if let Some(path) = &settings.admin_address_path {
+                let failed = |source| ProcessError::AddressFile { path: path.clone(), source };
+                std::fs::write(path, socket.address().to_string()).map_err(failed)?;
+            }
+            let state = admin_state(settings, engine, registry, readiness, events);
+            tasks.push(tokio::spawn(Admin::serve(socket, state, watch)));
+        }
+        Ok(Self { tasks, drain })
+    }
+
+    fn stop(self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.drain.close();
+    }
+}
+
+fn listen(what: &'static str, address: &Address) -> Result<Socket, ProcessError> {
+    Socket::bind(address, socket::Options::default()).map_err(|source| ProcessError::Listen { what, source })
+}
+
+fn admin_state(
+    settings: &Settings,
+    engine: &Engine,
+    registry: &Arc<Registry>,
+    readiness: &Readiness,
+    events: mpsc::Sender<Event>,
+) -> AdminState {
+    let About { version, config_path, log_level } = settings.about.clone();
+    let options = admin::Options {
+        version,
+        started: Instant::now(),
+        concurrency: u32::try_from(settings.concurrency).unwrap_or(u32::MAX),
+        config_path,
+        log_level,
+        drain_time: settings.drain_time,
+        drain_strategy: settings.drain_strategy,
+    };
+    AdminState {
+        view: engine.view(),
+        clusters: Arc::clone(&engine.shared().clusters),
+        registry: Arc::clone(registry),
+        tags: Arc::new(tags(&settings.bootstrap)),
+        readiness: readiness.clone(),
+        system: engine.system_status(),
+        events,
+        bootstrap: admin::Bootstrap { body: settings.bootstrap.raw.clone(), loaded: SystemTime::now() },
+        options: Arc::new(options),
+        log: Arc::clone(&settings.log),
+    }
+}
+
+/// How Prometheus labels are cut out of names: the bootstrap's `stats_tags` before Envoy's own.
+fn tags(bootstrap: &Bootstrap) -> Tags {
+    let regexes = bootstrap.stats.tags.iter().filter_map(|tag| match &tag.value {
+        TagValue::Regex(regex) => Some(TagSpecifier { name: tag.name.to_string(), regex: regex.to_string() }),
+        TagValue::Fixed(_) | TagValue::Default => None,
+    });
+    let (tags, errors) = Tags::new(&regexes.collect::<Vec<_>>());
+    for error in errors {
+        tracing::warn!(tag = error.name, error = %error.source, "stats_tags: expression not understood, tag left out");
+    }
+    tags
+}
+
 fn assemble(
-    bootstrap: &Bootstrap,
+    settings: &Settings,
     registry: &Arc<Registry>,
     sinks: &Arc<Sinks>,
-    readiness: Readiness,
-    drain_time: Duration,
+    readiness: &Readiness,
     workers: &Workers,
 ) -> Engine {
     let clusters = Clusters::new(Arc::clone(registry), Handle::current());
-    let limits = Limits { connections: bootstrap.overload.max_connections.unwrap_or(0), ..Limits::default() };
+    let connections = settings.bootstrap.overload.max_connections.unwrap_or(0);
+    let limits = Limits { connections, ..Limits::default() };
     let parts = system::Parts {
         control: Handle::current(),
         clusters: Arc::clone(&clusters),
         registry: Arc::clone(registry),
         readiness: readiness.clone(),
-        drain_time,
+        drain_time: settings.drain_time,
     };
     let shared = Shared::new(clusters, Arc::clone(registry), Arc::clone(sinks), limits);
-    Engine::new(Parts { shared, system: System::new(parts), readiness, drain_time }, workers)
+    let system = System::new(parts);
+    let parts = Parts { shared, system, readiness: readiness.clone(), drain_time: settings.drain_time };
+    Engine::new(parts, workers)
 }
 
 /// Static resources: all of them, or the process does not start.
