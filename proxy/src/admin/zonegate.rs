@@ -52,10 +52,12 @@ impl Page {
         };
         let listeners = self.snapshot.listeners.iter();
         let clusters = self.snapshot.clusters.iter().chain(self.snapshot.warming.iter());
+        let notes = self.snapshot.endpoint_notes.iter();
         sorted(
             listeners
                 .flat_map(|(name, entry)| entry.ignored.iter().map(move |i| line("listener", name, i)))
                 .chain(clusters.flat_map(|(name, entry)| entry.ignored.iter().map(move |i| line("cluster", name, i))))
+                .chain(notes.flat_map(|(name, ignored)| ignored.iter().map(move |i| line("endpoints", name, i))))
                 .collect(),
         )
     }
@@ -84,10 +86,24 @@ impl Page {
         sorted(lines.collect())
     }
 
-    fn sections(&self) -> [(&'static str, &'static str, Vec<Line>); 3] {
+    /// Chains that stay as they were.
+    fn held(&self) -> Vec<Line> {
+        let lines = self.snapshot.held.iter().flat_map(|(name, chains)| {
+            chains.iter().map(move |(chain, why)| Line {
+                kind: "listener",
+                resource: Arc::clone(name),
+                path: why.path.to_string(),
+                text: format!("chain {chain} stays at its last good version: {}", why.what),
+            })
+        });
+        sorted(lines.collect())
+    }
+
+    fn sections(&self) -> [(&'static str, &'static str, Vec<Line>); 4] {
         [
             ("rejected", "rejected resources (the last good version of each stays in force)", self.rejected()),
             ("unsupported", "chains that refuse their connections", self.refusing()),
+            ("held", "chains that stay at their last good version", self.held()),
             ("ignored", "fields that are set and not honoured", self.ignored()),
         ]
     }

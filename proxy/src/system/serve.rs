@@ -144,9 +144,11 @@ impl Drop for Counted {
     }
 }
 
+type Http2<H> = http2::Connection<TokioIo<Io>, Counting<H>, TokioExecutor>;
+
 enum Connection<H: Handler> {
     Http1(Pin<Box<http1::Connection<TokioIo<Io>, Counting<H>>>>),
-    Http2(Pin<Box<http2::Connection<TokioIo<Io>, Counting<H>, TokioExecutor>>>),
+    Http2(Pin<Box<Http2<H>>>),
 }
 
 impl<H: Handler> Connection<H> {

@@ -102,17 +102,9 @@ impl Item {
                 let last_updated = Some(timestamp(source.updated));
                 StaticListener { listener: any(Kind::Listener, &source.body), last_updated }.encode_to_vec()
             }
-            Self::DynamicListener { name, source, rejected } => DynamicListener {
-                name: name.to_string(),
-                active_state: source.as_ref().map(|source| DynamicListenerState {
-                    version_info: source.version.to_string(),
-                    listener: any(Kind::Listener, &source.body),
-                    last_updated: Some(timestamp(source.updated)),
-                }),
-                error_state: rejected.as_ref().map(|rejected| failure(Kind::Listener, rejected)),
-                ..DynamicListener::default()
+            Self::DynamicListener { name, source, rejected } => {
+                dynamic_listener(name, source.as_deref(), rejected.as_deref()).encode_to_vec()
             }
-            .encode_to_vec(),
             Self::StaticEndpoints(cluster) => {
                 let endpoint_config = any(Kind::Endpoints, &assignment(cluster).encode_to_vec());
                 StaticEndpointConfig { endpoint_config, ..StaticEndpointConfig::default() }.encode_to_vec()
@@ -150,6 +142,19 @@ impl Item {
     }
 }
 
+fn dynamic_listener(name: &str, source: Option<&Source>, rejected: Option<&Rejected>) -> DynamicListener {
+    DynamicListener {
+        name: name.to_owned(),
+        active_state: source.map(|source| DynamicListenerState {
+            version_info: source.version.to_string(),
+            listener: any(Kind::Listener, &source.body),
+            last_updated: Some(timestamp(source.updated)),
+        }),
+        error_state: rejected.map(|rejected| failure(Kind::Listener, rejected)),
+        ..DynamicListener::default()
+    }
+}
+
 fn version(source: Option<&Arc<Source>>) -> String {
     source.map(|source| source.version.to_string()).unwrap_or_default()
 }
@@ -160,11 +165,22 @@ fn any(kind: Kind, body: &[u8]) -> Option<Any> {
 
 fn failure(kind: Kind, rejected: &Rejected) -> UpdateFailureState {
     UpdateFailureState {
-        failed_configuration: any(kind, &rejected.body),
+        failed_configuration: any(kind, &rejected.body).filter(is_readable),
         last_update_attempt: Some(timestamp(rejected.at)),
         details: rejected.rejection.to_string(),
         version_info: rejected.version.to_string(),
     }
+}
+
+/// Whether what is printed for it can be read again: one malformed resource must not make the control plane refuse
+/// the whole dump.
+fn is_readable(any: &Any) -> bool {
+    let message = any.type_url.rsplit('/').next().unwrap_or_default();
+    let again = Converter::new().and_then(|converter| {
+        let printed = converter.to_json(message, &any.value)?;
+        converter.to_bytes(message, &printed)
+    });
+    again.is_ok()
 }
 
 /// To the millisecond, as Envoy shows times.
@@ -172,4 +188,43 @@ fn timestamp(at: SystemTime) -> Timestamp {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let nanos = i32::try_from(since.subsec_millis()).unwrap_or(0) * 1_000_000;
     Timestamp { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanos }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use config::reject::{FieldPath, Rejection};
+
+    use super::*;
+
+    fn refused(body: &'static [u8]) -> Value {
+        let rejected = Rejected {
+            rejection: Rejection { path: FieldPath("".into()), reason: "malformed".into() },
+            version: "1".into(),
+            at: SystemTime::UNIX_EPOCH,
+            body: Bytes::from_static(body),
+        };
+        let item = Item::DynamicListener { name: "x".into(), source: None, rejected: Some(Arc::new(rejected)) };
+        item.to_json(&Converter::new().unwrap())["error_state"].clone()
+    }
+
+    #[test]
+    fn a_malformed_resource_is_named_but_not_shown() {
+        let shown = refused(b"\x0a\x01x");
+        assert_eq!(shown["failed_configuration"]["name"], "x");
+        for body in [&b"\xff\xff"[..], b"\x0a\x05x"] {
+            let shown = refused(body);
+            assert!(shown.get("failed_configuration").is_none(), "{shown}");
+            assert_eq!(shown["version_info"], "1");
+        }
+        // An address, then a filter chain whose filter holds an Any that does not decode.
+        let url = b"type.googleapis.com/envoy.config.listener.v3.Listener";
+        let mut any = vec![0x0a, url.len() as u8];
+        any.extend_from_slice(url);
+        any.extend_from_slice(&[0x12, 1, 0xff]);
+        let nest = |tag: u8, inner: &[u8]| [&[tag, inner.len() as u8], inner].concat();
+        let listener = nest(0x1a, &nest(0x1a, &nest(0x22, &any)));
+        let shown = refused(listener.leak());
+        assert!(shown.get("failed_configuration").is_none(), "{shown}");
+    }
 }

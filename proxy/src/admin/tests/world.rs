@@ -245,6 +245,10 @@ pub(super) fn configuration(dynamic: usize) -> Snapshot {
         snapshot.rejected.insert_mut((kind, name.into()), rejected(kind, name));
     }
     snapshot.listeners.insert_mut("inbound:1".into(), listener("inbound:1"));
+    let held = Unsupported { what: "a.newer.Filter".into(), path: path("filter_chains[0].filters[0]") };
+    snapshot.held.insert_mut("inbound:1".into(), [("main".into(), held)].into());
+    let note = Ignored { path: path("policy.drop_overloads"), note: "never mind" };
+    snapshot.endpoint_notes.insert_mut("default:backend-1".into(), [note].into());
     let secret = json!({"name": "id", "tls_certificate": {"private_key": {"inline_string": SECRET}}});
     snapshot.other.insert_mut((Kind::Secret, "id".into()), source(Kind::Secret, &secret, false));
     snapshot.other.insert_mut((Kind::Secret, "cp".into()), source(Kind::Secret, &json!({"name": "cp"}), true));
