@@ -51,6 +51,8 @@ pub struct Quirks {
     pub superset_rule: bool,
     /// A second stream of a node is refused while the first is open.
     pub one_stream_per_node: bool,
+    /// A stream that ended still counts as open for so long. Kuma's deregistration delay: 10 s, seen with 2.13.
+    pub linger: Duration,
     /// The stream sleeps for so long after a NACK.
     pub nack_backoff: Duration,
     /// A changed cluster brings its endpoints again, unchanged.
@@ -60,12 +62,13 @@ pub struct Quirks {
 }
 
 impl Quirks {
-    /// All that Kuma has, with a short backoff so that tests need not wait five seconds.
+    /// All that Kuma has, with a short backoff and without lingering, so that tests need not wait for seconds.
     pub fn kuma() -> Self {
         Self {
             node_on_every_delta: true,
             superset_rule: true,
             one_stream_per_node: true,
+            linger: Duration::ZERO,
             nack_backoff: Duration::from_millis(100),
             endpoints_after_clusters: true,
             mute: false,

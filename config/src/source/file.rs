@@ -101,7 +101,9 @@ impl Files {
     }
 
     fn forget_others<S: Sink>(&mut self, wanted: &[FileSource], sink: &RefCell<S>) {
-        let gone = self.known.extract_if(.., |source, _| wanted.binary_search(source).is_err());
+        let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.known).into_iter().partition(|(source, _)| wanted.binary_search(source).is_ok());
+        self.known = kept;
         for (FileSource { kind, .. }, known) in gone {
             let removed: Vec<_> = known.held.into_iter().collect();
             if !removed.is_empty() {

@@ -1,6 +1,7 @@
 //! The sources of configuration side by side: the control plane, files, or both.
 
 pub mod file;
+pub mod once;
 mod read;
 mod relay;
 mod watch;

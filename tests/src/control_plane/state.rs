@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use config::snapshot::Kind;
@@ -68,6 +69,8 @@ pub(super) struct State {
     pub(super) tokens: Vec<Option<String>>,
     /// Open streams by node.
     pub(super) open: HashMap<String, usize>,
+    /// When the last stream of a node ended.
+    left: HashMap<String, Instant>,
     pub(super) refused_streams: usize,
     streams: u64,
     pub(super) bootstrap: Bootstrap,
@@ -131,6 +134,7 @@ impl Shared {
             requests: Vec::new(),
             tokens: Vec::new(),
             open: HashMap::new(),
+            left: HashMap::new(),
             refused_streams: 0,
             streams: 0,
             bootstrap: Bootstrap { status: 404, body: Bytes::new() },
@@ -168,7 +172,10 @@ impl Shared {
     }
 
     pub(super) fn streams_gone(&self) {
-        self.state().open.clear();
+        // A control plane that starts anew remembers nobody.
+        let mut state = self.state();
+        state.open.clear();
+        state.left.clear();
     }
 
     /// Books a new stream and gives the wires it listens to.
@@ -193,7 +200,9 @@ impl Shared {
     pub(super) fn enter(self: &std::sync::Arc<Self>, node: &str) -> Result<Seat, Status> {
         let mut state = self.state();
         let open = state.open.get(node).copied().unwrap_or_default();
-        if open > 0 && self.options.quirks.one_stream_per_node {
+        let quirks = &self.options.quirks;
+        let lingers = state.left.get(node).is_some_and(|left| left.elapsed() < quirks.linger);
+        if (open > 0 || lingers) && quirks.one_stream_per_node {
             state.refused_streams += 1;
             return Err(Status::unknown("there is already an active stream from this node, try again later"));
         }
@@ -210,8 +219,10 @@ pub(super) struct Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if let Some(open) = self.shared.state().open.get_mut(&self.node) {
+        let mut state = self.shared.state();
+        if let Some(open) = state.open.get_mut(&self.node) {
             *open = open.saturating_sub(1);
+            state.left.insert(self.node.clone(), Instant::now());
         }
     }
 }

@@ -236,6 +236,22 @@ fn a_second_stream_of_the_node_waits_for_its_turn() {
 }
 
 #[test]
+fn a_control_plane_that_still_counts_the_broken_stream_is_asked_until_it_lets_go() {
+    run(async {
+        let quirks = Quirks { linger: Duration::from_millis(400), ..Quirks::kuma() };
+        let control_plane = start(Options { quirks, ..Options::default() }).await;
+        populate(&control_plane, &["a"]);
+        let running = Running::start(client(&control_plane, Protocol::Delta));
+        running.until("the listener", |held| held.names(Kind::Listener).len() == 1).await;
+        control_plane.drop_streams();
+        assert!(control_plane.wait(LIMIT, |control_plane| control_plane.refused_streams() > 0).await);
+        control_plane.set(Kind::Listener, "second", &listener("second"));
+        running.until("the second listener", |held| held.names(Kind::Listener).len() == 2).await;
+        running.stop().await;
+    });
+}
+
+#[test]
 fn the_end_of_a_stream_that_has_served_is_no_reason_to_wait_long() {
     run(async {
         let control_plane = start(Options::default()).await;
