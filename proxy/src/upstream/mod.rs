@@ -20,6 +20,7 @@ mod health;
 pub mod host;
 pub mod host_set;
 mod loads;
+mod locality;
 mod outlier;
 mod pool;
 mod subset;

@@ -5,10 +5,11 @@ use std::sync::{Arc, OnceLock};
 use config::model::cluster::{Cluster, LbPolicy};
 use config::model::endpoint::{Assignment, Locality};
 
-use super::balance::{self, Line, Shares, Table, Wheel};
+use super::balance::{self, Line, Shares, Table};
 use super::cluster::Pick;
 use super::host::{Fitness, Flag, Host};
 use super::loads::{self, Census, Load, Terms};
+use super::locality::Localities;
 
 /// Attempts to find a host that was not tried yet.
 const ATTEMPTS: usize = 4;
@@ -31,21 +32,6 @@ struct Priority {
     /// For hashing policies; made when first asked, since most clusters are idle.
     table: OnceLock<Option<Box<Table>>>,
     load: Load,
-}
-
-/// Lines by locality, for locality-weighted balancing.
-#[derive(Debug)]
-struct Localities {
-    healthy: Option<Choice>,
-    degraded: Option<Choice>,
-    /// For tables: (hosts, configured weight) of each locality that has weight: all, healthy.
-    parts: Vec<(Vec<Arc<Host>>, Vec<Arc<Host>>, u32)>,
-}
-
-#[derive(Debug)]
-struct Choice {
-    lines: Box<[Line]>,
-    wheel: Wheel,
 }
 
 /// Hosts of one priority and locality, and the locality's weight there.
@@ -161,10 +147,10 @@ impl Pool {
 
     /// The priority for a hash (or at random), and whether its degraded hosts are meant.
     fn priority(&self, hash: Option<u64>) -> Option<(&Priority, bool)> {
-        if let [only] = &*self.priorities {
-            if only.load.degraded == 0 {
-                return Some((only, false));
-            }
+        if let [only] = &*self.priorities
+            && only.load.degraded == 0
+        {
+            return Some((only, false));
         }
         let point = hash.unwrap_or_else(|| fastrand::u64(..)) % 100 + 1;
         let mut sum = 0;
@@ -200,7 +186,8 @@ fn count_host(census: &mut Census, host: &Host) {
     }
 }
 
-fn fit(hosts: &[Arc<Host>], fitness: Fitness) -> Vec<Arc<Host>> {
+/// Those of that fitness.
+pub(super) fn fit(hosts: &[Arc<Host>], fitness: Fitness) -> Vec<Arc<Host>> {
     hosts.iter().filter(|h| h.fitness() == fitness).cloned().collect()
 }
 
@@ -227,10 +214,8 @@ impl Priority {
         if self.load.panic {
             return Some(&self.all);
         }
-        let choice =
-            self.localities.as_ref().and_then(|l| if degraded { l.degraded.as_ref() } else { l.healthy.as_ref() });
-        match choice {
-            Some(choice) => choice.lines.get(choice.wheel.next()),
+        match self.localities.as_ref().and_then(|l| l.line(degraded)) {
+            Some(line) => Some(line),
             None if degraded => self.degraded.as_deref(),
             None => Some(self.healthy()),
         }
@@ -242,52 +227,10 @@ impl Priority {
             match &self.localities {
                 None if self.load.panic => shares.add(self.all.hosts(), 1.0),
                 None => shares.add(self.healthy().hosts(), 1.0),
-                Some(localities) => {
-                    let sum: f64 = localities.parts.iter().map(|p| f64::from(p.2)).sum();
-                    for (all, healthy, weight) in &localities.parts {
-                        shares.add(if self.load.panic { all } else { healthy }, f64::from(*weight) / sum);
-                    }
-                }
+                Some(localities) => localities.share(self.load.panic, &mut shares),
             }
             Table::new(policy, shares).map(Box::new)
         };
         self.table.get_or_init(make).as_deref()
     }
-}
-
-impl Localities {
-    fn new(groups: &[&Group], rules: Rules<'_>) -> Self {
-        let weighted: Vec<&&Group> = groups.iter().filter(|g| g.weight.is_some_and(|w| w > 0)).collect();
-        let hashes = balance::hashes(&rules.cluster.lb);
-        let part = |g: &&&Group| (g.hosts.clone(), fit(&g.hosts, Fitness::Healthy), g.weight.unwrap_or_default());
-        Self {
-            healthy: Choice::new(&weighted, Fitness::Healthy, rules),
-            degraded: Choice::new(&weighted, Fitness::Degraded, rules),
-            parts: if hashes { weighted.iter().map(part).collect() } else { Vec::new() },
-        }
-    }
-}
-
-impl Choice {
-    /// `None` when no locality has both weight and fit hosts.
-    fn new(groups: &[&&Group], fitness: Fitness, rules: Rules<'_>) -> Option<Self> {
-        let lines: Vec<Line> = groups.iter().map(|g| Line::new(fit(&g.hosts, fitness), rules.weigh)).collect();
-        let weights = groups
-            .iter()
-            .zip(&lines)
-            .map(|(g, line)| effective_weight(g, line.hosts().len(), rules.assignment.overprovisioning_factor));
-        let wheel = Wheel::new(weights, fastrand::u64(..))?;
-        Some(Self { lines: lines.into(), wheel })
-    }
-}
-
-/// A locality's weight, less where fewer than the overprovisioned part of its hosts is fit
-/// (Envoy: `LocalityWrr::effectiveLocalityWeight`), in ten-thousandths.
-fn effective_weight(group: &Group, fit: usize, overprovisioning: u32) -> u64 {
-    let hosts = group.hosts.iter().filter(|h| !h.has(Flag::PendingActiveHc)).count();
-    if hosts == 0 || fit == 0 {
-        return 0;
-    }
-    let available = (f64::from(overprovisioning) / 100.0 * fit as f64 / hosts as f64).min(1.0);
-    ((f64::from(group.weight.unwrap_or_default()) * available * 10_000.0).round() as u64).max(1)
 }

@@ -36,6 +36,12 @@ enum Members {
     Pool(Pool),
 }
 
+/// A subset while its hosts are collected, by group.
+struct Found {
+    single: bool,
+    hosts: Vec<Vec<Arc<Host>>>,
+}
+
 /// Which way a choice went, for the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
@@ -124,7 +130,7 @@ fn same_keys(selector: &SubsetSelector, fields: &[Field]) -> bool {
 impl Index {
     /// Divides the hosts.
     pub(super) fn new(groups: &[Group], settings: &Subsets, rules: Rules<'_>) -> Self {
-        let mut members: HashMap<Vec<HashField>, (bool, Vec<Vec<Arc<Host>>>)> = HashMap::new();
+        let mut members: HashMap<Vec<HashField>, Found> = HashMap::new();
         for (at, group) in groups.iter().enumerate() {
             for host in &group.hosts {
                 for (position, selector) in settings.selectors.iter().enumerate() {
@@ -132,18 +138,18 @@ impl Index {
                         continue;
                     }
                     for fields in matches(selector, host, settings.list_as_any) {
-                        let slot = members
-                            .entry(fields.into_iter().map(HashField).collect())
-                            .or_insert_with(|| (selector.single_host, vec![Vec::new(); groups.len()]));
-                        if !slot.1[at].iter().any(|h| Arc::ptr_eq(h, host)) {
-                            slot.1[at].push(Arc::clone(host));
+                        let slot = members.entry(fields.into_iter().map(HashField).collect()).or_insert_with(|| {
+                            Found { single: selector.single_host, hosts: vec![Vec::new(); groups.len()] }
+                        });
+                        if !slot.hosts[at].iter().any(|h| Arc::ptr_eq(h, host)) {
+                            slot.hosts[at].push(Arc::clone(host));
                         }
                     }
                 }
             }
         }
         let mut index = Self::default();
-        for (fields, (single, hosts)) in members {
+        for (fields, Found { single, hosts }) in members {
             let groups = narrow(groups, hosts, settings);
             let first =
                 groups.iter().filter(|g| !g.hosts.is_empty()).min_by_key(|g| g.priority).and_then(|g| g.hosts.first());

@@ -177,3 +177,10 @@ async fn names_no_longer_configured_are_not_asked_for() {
     seconds(60).await;
     assert_eq!(fake.asked(), 0, "nothing goes on without its cluster");
 }
+
+/// `/etc/hosts` is asked before any name server.
+#[tokio::test]
+async fn the_system_knows_localhost() {
+    let answer = System::default().resolve("localhost", DnsFamily::V4Only).await.unwrap();
+    assert_eq!(answer.addresses, ["127.0.0.1".parse::<IpAddr>().unwrap()]);
+}

@@ -93,8 +93,9 @@ fn eject(cluster: &Arc<Cluster>, config: &OutlierDetection, host: &Host, ejectio
     let hosts = cluster.hosts();
     let ejected = hosts.hosts().filter(|h| h.has(Flag::FailedOutlierCheck)).count();
     let percent = 100.0 * (ejected + 1) as f64 / hosts.hosts().count().max(1) as f64;
-    let allowed = percent <= f64::from(config.max_ejection_percent.min(100));
-    if !allowed && !(config.always_eject_one_host && ejected == 0) {
+    let first = config.always_eject_one_host && ejected == 0;
+    let allowed = first || percent <= f64::from(config.max_ejection_percent.min(100));
+    if !allowed {
         stats.inc(ClusterStat::OutlierDetectionEjectionsOverflow);
         return false;
     }
