@@ -7,6 +7,7 @@
 #![warn(missing_docs)]
 
 pub mod address;
+pub mod ads;
 pub mod backend;
 pub mod bootstrap;
 pub mod ca;

