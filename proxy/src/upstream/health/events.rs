@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use config::model::address::Address;
 use config::model::cluster::HealthCheck;
+use config::model::metadata::{self, Metadata};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -95,11 +96,15 @@ fn write_all(mut receiver: mpsc::Receiver<(Arc<str>, String)>) {
 
 fn line(cluster: &str, host: &Host, event: Event, now: OffsetDateTime) -> String {
     let timestamp = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let detail = host.detail();
     let (name, body) = match event {
         Event::AddHealthy { first } => ("add_healthy_event", json!({ "first_check": first })),
-        Event::EjectUnhealthy { verdict } => ("eject_unhealthy_event", json!({ "failure_type": failure(verdict) })),
+        Event::EjectUnhealthy { verdict } => {
+            ("eject_unhealthy_event", json!({ "failure_type": failure(verdict), "http_status_code": 0 }))
+        }
         Event::Failure { verdict, first } => {
-            ("health_check_failure_event", json!({ "failure_type": failure(verdict), "first_check": first }))
+            let body = json!({ "failure_type": failure(verdict), "first_check": first, "http_status_code": 0 });
+            ("health_check_failure_event", body)
         }
     };
     let mut line = json!({
@@ -107,9 +112,34 @@ fn line(cluster: &str, host: &Host, event: Event, now: OffsetDateTime) -> String
         "host": address(host.address()),
         "cluster_name": cluster,
         "timestamp": now.format(timestamp).unwrap_or_default(),
+        "locality": { "region": detail.locality.region, "zone": detail.locality.zone, "sub_zone": detail.locality.sub_zone },
     });
     line[name] = body;
+    if let Some(metadata) = &detail.metadata {
+        line["metadata"] = json!({ "filter_metadata": metadata_json(metadata), "typed_filter_metadata": {} });
+    }
     format!("{line}\n")
+}
+
+fn metadata_json(metadata: &Metadata) -> Value {
+    metadata.0.iter().map(|(name, fields)| (name.to_string(), fields_json(fields))).collect()
+}
+
+fn fields_json(fields: &[(Arc<str>, metadata::Value)]) -> Value {
+    fields.iter().map(|(key, value)| (key.to_string(), value_json(value))).collect()
+}
+
+fn value_json(value: &metadata::Value) -> Value {
+    match value {
+        metadata::Value::Null => Value::Null,
+        metadata::Value::Bool(b) => json!(b),
+        // As protobuf writes them: whole numbers without a point.
+        metadata::Value::Number(n) if n.fract() == 0.0 && n.abs() < 1e15 => json!(*n as i64),
+        metadata::Value::Number(n) => json!(n),
+        metadata::Value::String(s) => json!(**s),
+        metadata::Value::List(list) => list.iter().map(value_json).collect(),
+        metadata::Value::Struct(fields) => fields_json(fields),
+    }
 }
 
 fn address(address: &Address) -> Value {
@@ -119,6 +149,7 @@ fn address(address: &Address) -> Value {
             "address": socket.ip().to_string(),
             "resolver_name": "",
             "ipv4_compat": false,
+            "network_namespace_filepath": "",
             "port_value": socket.port(),
         }}),
         Address::Pipe { path, mode } => json!({ "pipe": { "path": path.to_string_lossy(), "mode": mode } }),
@@ -140,24 +171,27 @@ mod tests {
 
     use time::macros::datetime;
 
+    use config::model::endpoint::Locality;
+
     use super::*;
     use crate::upstream::host::Detail;
+    use crate::upstream::testing::labels;
 
     #[test]
     fn envoys_fields() {
-        let host = Host::new(Address::Socket("127.0.0.1:81".parse().unwrap()), 1, Arc::new(Detail::default()));
-        let text = line(
-            "c",
-            &host,
-            Event::EjectUnhealthy { verdict: Verdict::Timeout },
-            datetime!(2026-01-02 3:04:05.678 UTC),
-        );
+        let locality = Arc::new(Locality { zone: "z".into(), ..Locality::default() });
+        let detail = Detail { locality, metadata: labels(&[("a", "b")]), ..Detail::default() };
+        let host = Host::new(Address::Socket("127.0.0.1:81".parse().unwrap()), 1, Arc::new(detail));
+        let event = Event::Failure { verdict: Verdict::Network, first: true };
+        let text = line("c", &host, event, datetime!(2026-01-02 3:04:05.678 UTC));
         let value: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(value["timestamp"], "2026-01-02T03:04:05.678Z");
-        assert_eq!(value["health_checker_type"], "TCP");
-        assert_eq!(value["host"]["socket_address"]["port_value"], 81);
-        assert_eq!(value["cluster_name"], "c");
-        assert_eq!(value["eject_unhealthy_event"]["failure_type"], "NETWORK_TIMEOUT");
+        // A line of Envoy 1.40, but for times, port and metadata.
+        let envoy = r#"{"health_checker_type":"TCP","host":{"socket_address":{"protocol":"TCP","address":"127.0.0.1",
+            "port_value":81,"resolver_name":"","ipv4_compat":false,"network_namespace_filepath":""}},"cluster_name":"c",
+            "timestamp":"2026-01-02T03:04:05.678Z","health_check_failure_event":{"failure_type":"NETWORK",
+            "first_check":true,"http_status_code":0},"locality":{"region":"","zone":"z","sub_zone":""},
+            "metadata":{"filter_metadata":{"envoy.lb":{"a":"b"}},"typed_filter_metadata":{}}}"#;
+        assert_eq!(value, serde_json::from_str::<Value>(envoy).unwrap());
         assert!(text.ends_with("}\n") && !text.trim_end().contains('\n'));
     }
 }
