@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Admin, AdminState, LogLevels};
+use crate::admin::{self, Admin, AdminState, LogLevels, serve_metrics};
 use crate::engine::{Engine, Parts};
 use crate::lifecycle::drain::{Drain, Strategy, Trigger};
 use crate::lifecycle::ready::Readiness;
@@ -44,6 +44,8 @@ pub struct Settings {
     pub readiness: Option<SocketAddr>,
     /// Written with the admin server's address once it listens.
     pub admin_address_path: Option<PathBuf>,
+    /// Where MeshMetric's listener looks for Prometheus text (`kuma-mh-….sock`).
+    pub metrics_socket: Option<PathBuf>,
     /// Log levels that can be changed while the process runs.
     pub log: Arc<dyn LogLevels>,
     /// What `/server_info` says of how the process was started.
@@ -152,6 +154,11 @@ impl Servers {
                 std::fs::write(path, socket.address().to_string()).map_err(failed)?;
             }
             let state = admin_state(settings, engine, registry, readiness, events);
+            if let Some(path) = &settings.metrics_socket {
+                let address = Address::Pipe { path: path.as_path().into(), mode: 0o600 };
+                let socket = listen("metrics", &address)?;
+                tasks.push(tokio::spawn(serve_metrics(socket, state.clone(), watch.clone())));
+            }
             tasks.push(tokio::spawn(Admin::serve(socket, state, watch)));
         }
         Ok(Self { tasks, drain })

@@ -8,6 +8,7 @@ mod certs;
 mod clusters;
 mod commands;
 mod config_dump;
+mod hijacker;
 mod info;
 mod paths;
 mod query;
@@ -34,6 +35,7 @@ use crate::system::reply::Body;
 use crate::system::serve::{self, Handler, Limits};
 use crate::system::socket::Socket;
 
+pub use hijacker::serve_metrics;
 pub use state::{AdminState, Bootstrap, Level, LogLevels, Options};
 
 use paths::Page;
