@@ -1,2 +1,8 @@
-//! zone-ingress
-fn main() {}
+//! The `zone-ingress` program; it also answers to the name `kuma-dp`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    zone_ingress::cli::main(std::env::args_os(), &zone_ingress::env::Env::of_process())
+}
