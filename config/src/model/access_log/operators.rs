@@ -9,8 +9,10 @@ enum Make {
     Plain(Operator),
     /// May have one.
     Optional(fn(Option<Box<str>>) -> Operator),
-    /// Must have one; may have a length.
+    /// Must have one.
     Required(fn(Box<str>) -> Operator),
+    /// Must have one; may have a length.
+    Cut(fn(Box<str>) -> Operator),
     /// About HTTP or TLS: the whole text is kept, and prints `-` on TCP.
     Other(fn(Box<str>) -> Operator, Takes),
 }
@@ -20,29 +22,32 @@ enum Make {
 enum Takes {
     Nothing,
     Optional,
-    Required,
+    OptionalCut,
+    RequiredCut,
 }
 
 /// Makes a piece of a template.
 pub(super) fn parse(command: Command<'_>) -> Result<Piece, FormatError> {
     let Command { name, argument, length } = command;
+    let argument = argument.filter(|argument| !argument.is_empty());
     let make = make(name).ok_or_else(|| FormatError::Unknown(name.into()))?;
     let max_length = match length {
         None => None,
         Some(digits) => Some(digits.parse().map_err(|_| FormatError::Length(name.into()))?),
     };
-    let (takes, length_allowed) = match &make {
-        Make::Plain(_) => (Takes::Nothing, false),
-        Make::Optional(_) => (Takes::Optional, false),
-        Make::Required(_) => (Takes::Required, true),
-        Make::Other(_, takes) => (*takes, !matches!(takes, Takes::Nothing)),
+    let (takes_none, needs, cut) = match &make {
+        Make::Plain(_) | Make::Other(_, Takes::Nothing) => (true, false, false),
+        Make::Optional(_) | Make::Other(_, Takes::Optional) => (false, false, false),
+        Make::Required(_) => (false, true, false),
+        Make::Cut(_) | Make::Other(_, Takes::RequiredCut) => (false, true, true),
+        Make::Other(_, Takes::OptionalCut) => (false, false, true),
     };
-    match (takes, argument) {
-        (Takes::Nothing, Some(_)) => return Err(FormatError::TakesNoArgument(name.into())),
-        (Takes::Required, None) => return Err(FormatError::NeedsArgument(name.into())),
+    match argument {
+        Some(_) if takes_none => return Err(FormatError::TakesNoArgument(name.into())),
+        None if needs => return Err(FormatError::NeedsArgument(name.into())),
         _ => {}
     }
-    if max_length.is_some() && !length_allowed {
+    if max_length.is_some() && !cut {
         return Err(FormatError::TakesNoLength(name.into()));
     }
     check_argument(name, argument)?;
@@ -54,8 +59,8 @@ pub(super) fn parse(command: Command<'_>) -> Result<Piece, FormatError> {
     };
     let operator = match make {
         Make::Plain(operator) => operator,
-        Make::Optional(make) => make(argument.filter(|a| !a.is_empty()).map(Into::into)),
-        Make::Required(make) => make(argument.unwrap_or_default().into()),
+        Make::Optional(make) => make(argument.map(Into::into)),
+        Make::Required(make) | Make::Cut(make) => make(argument.unwrap_or_default().into()),
         Make::Other(make, _) => make(text()),
     };
     Ok(Piece::Operator { operator, max_length })
@@ -63,29 +68,47 @@ pub(super) fn parse(command: Command<'_>) -> Result<Piece, FormatError> {
 
 fn check_argument(name: &str, argument: Option<&str>) -> Result<(), FormatError> {
     let Some(argument) = argument else { return Ok(()) };
-    let bad = || Err(FormatError::Argument(name.into(), argument.into()));
-    match name {
-        _ if argument.contains(['\n', '\0']) => bad(),
-        "REQ" | "RESP" | "TRAILER" if argument.split('?').count() > 2 => bad(),
-        "COMMON_DURATION" => {
-            let parts: Vec<&str> = argument.split(':').collect();
-            match parts[..] {
-                [start, end, "ms" | "us" | "ns"] if !start.is_empty() && !end.is_empty() => Ok(()),
-                _ => bad(),
-            }
-        }
+    let known = match name {
+        _ if argument.contains(['\n', '\0']) => false,
+        "REQ" | "REQUEST_HEADER" | "RESP" | "RESPONSE_HEADER" | "TRAILER" | "RESPONSE_TRAILER" => headers(argument),
+        "START_TIME" | "START_TIME_LOCAL" | "EMIT_TIME" => !argument.contains("%n"),
+        "COMMON_DURATION" => match argument.split(':').collect::<Vec<_>>()[..] {
+            [start, end] | [start, end, "ms" | "us" | "ns"] => !start.is_empty() && !end.is_empty(),
+            _ => false,
+        },
         "REQUESTED_SERVER_NAME" => {
-            let (source, fallback) = argument.split_once(':').unwrap_or((argument, ""));
-            let known = |s| matches!(s, "" | "SNI_FIRST" | "SNI_ONLY" | "HOST_FIRST" | "HOST_ONLY" | "ORIG");
-            if (known(source) || source == "ORIG_OR_HOST") && known(fallback) { Ok(()) } else { bad() }
+            let (order, source) = argument.split_once(':').unwrap_or((argument, "ORIG"));
+            matches!(order, "SNI_ONLY" | "SNI_FIRST" | "HOST_ONLY" | "HOST_FIRST")
+                && matches!(source, "ORIG" | "HOST" | "ORIG_OR_HOST")
         }
-        _ => Ok(()),
-    }
+        "FILTER_STATE" | "UPSTREAM_FILTER_STATE" => match argument.split(':').collect::<Vec<_>>()[..] {
+            [_] | [_, "PLAIN" | "TYPED"] => true,
+            [_, "FIELD", field] => !field.is_empty(),
+            _ => false,
+        },
+        "GRPC_STATUS" => matches!(argument, "CAMEL_STRING" | "SNAKE_STRING" | "NUMBER"),
+        "PATH" => {
+            let (query, source) = argument.split_once(':').unwrap_or((argument, "ORIG"));
+            matches!(query, "WQ" | "NQ") && matches!(source, "ORIG" | "PATH" | "ORIG_OR_PATH")
+        }
+        "QUERY_PARAMS" => matches!(argument, "ORIG" | "DECODED"),
+        _ => true,
+    };
+    if known { Ok(()) } else { Err(FormatError::Argument(name.into(), argument.into())) }
+}
+
+/// A header's name, or two with `?` between them.
+fn headers(argument: &str) -> bool {
+    let name = |name: &str| {
+        let name = name.strip_prefix(':').unwrap_or(name);
+        name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    };
+    argument.split('?').count() <= 2 && argument.split('?').all(name)
 }
 
 #[rustfmt::skip] // a table
 fn make(name: &str) -> Option<Make> {
-    use Make::{Optional, Other, Plain, Required};
+    use Make::{Cut, Optional, Other, Plain, Required};
     use Operator as O;
     Some(match name {
         "START_TIME" => Optional(O::StartTime),
@@ -152,12 +175,12 @@ fn make(name: &str) -> Option<Make> {
         "HOSTNAME" => Plain(O::Hostname),
         "ACCESS_LOG_TYPE" => Plain(O::AccessLogType),
         "UNIQUE_ID" => Plain(O::UniqueId),
-        "ENVIRONMENT" => Required(O::Environment),
-        "DYNAMIC_METADATA" => Required(O::DynamicMetadata),
+        "ENVIRONMENT" => Cut(O::Environment),
+        "DYNAMIC_METADATA" => Cut(O::DynamicMetadata),
         "CLUSTER_METADATA" => Required(O::ClusterMetadata),
         "UPSTREAM_METADATA" => Required(O::UpstreamMetadata),
-        "FILTER_STATE" => Required(O::FilterState),
-        "UPSTREAM_FILTER_STATE" => Required(O::UpstreamFilterState),
+        "FILTER_STATE" => Cut(O::FilterState),
+        "UPSTREAM_FILTER_STATE" => Cut(O::UpstreamFilterState),
         "TLS_JA3_FINGERPRINT" => Plain(O::TlsJa3Fingerprint),
         "TLS_JA4_FINGERPRINT" => Plain(O::TlsJa4Fingerprint),
         "ZONEGATE_KUMA_NAME" => Plain(O::KumaName),
@@ -180,17 +203,16 @@ fn make(name: &str) -> Option<Make> {
         | "UPSTREAM_PEER_ISSUER" | "UPSTREAM_PEER_CERT" | "UPSTREAM_PEER_SUBJECT" => Other(O::Tls, Takes::Nothing),
 
         "REQ" | "REQUEST_HEADER" | "RESP" | "RESPONSE_HEADER" | "TRAILER" | "RESPONSE_TRAILER"
-        | "QUERY_PARAM" => Other(O::Http, Takes::Required),
-        "PATH" | "GRPC_STATUS" => Other(O::Http, Takes::Optional),
-        "GRPC_STATUS_NUMBER" | "LOCAL_REPLY_BODY" | "TRACE_ID" | "SPAN_ID" | "QUERY_PARAMS" | "CUSTOM_FLAGS"
+        | "QUERY_PARAM" => Other(O::Http, Takes::RequiredCut),
+        "PATH" | "QUERY_PARAMS" => Other(O::Http, Takes::OptionalCut),
+        "GRPC_STATUS" => Other(O::Http, Takes::Optional),
+        "GRPC_STATUS_NUMBER" | "LOCAL_REPLY_BODY" | "TRACE_ID" | "SPAN_ID" | "CUSTOM_FLAGS"
         | "REQUEST_HEADERS_BYTES" | "RESPONSE_HEADERS_BYTES" | "RESPONSE_TRAILERS_BYTES"
         | "UPSTREAM_CONNECTION_POOL_READY_DURATION" | "UPSTREAM_HOSTS_ATTEMPTED"
         | "UPSTREAM_HOST_NAMES_ATTEMPTED" | "UPSTREAM_CONNECTION_IDS_ATTEMPTED" | "UPSTREAM_LOCAL_CLOSE_REASON"
-        | "UPSTREAM_DETECTED_CLOSE_TYPE" | "DOWNSTREAM_LOCAL_CLOSE_REASON" | "PROXY_PROTOCOL_TLV" =>
-            Other(O::Http, Takes::Nothing),
-        "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID"
-        | "DOWNSTREAM_REMOTE_ADDRESS_ENDPOINT_ID" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_ENDPOINT_ID"
-        | "UPSTREAM_LOCAL_ADDRESS_ENDPOINT_ID" | "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID" =>
+        | "UPSTREAM_DETECTED_CLOSE_TYPE" | "DOWNSTREAM_LOCAL_CLOSE_REASON"
+        | "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID"
+        | "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID" =>
             Other(O::Http, Takes::Nothing),
         _ => return None,
     })

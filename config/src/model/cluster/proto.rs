@@ -135,6 +135,7 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
         http1: http_protocol_options,
         http2: http2_protocol_options,
     };
+    let provided = lb_policy == pb::cluster::LbPolicy::ClusterProvided as i32;
     let balance = balance::Fields { lb_policy, lb_config, load_balancing_policy, common_lb_config };
 
     let mut secrets = SecretNames::default();
@@ -144,6 +145,9 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
     let name: Arc<str> = interner.string(&name);
     let stat_name = stat_name(&name, &alt_stat_name);
     let (discovery, unsupported) = discovery::discovery(cx, interner, &name, discovery)?;
+    if provided != unsupported.is_some() {
+        return Err(cx.reject("lb_policy", "CLUSTER_PROVIDED is for clusters that provide it, and for them alone"));
+    }
     if let Some(unsupported) = unsupported {
         transport = Transport::Unsupported(unsupported);
     }

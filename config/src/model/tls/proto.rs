@@ -112,6 +112,9 @@ fn common(cx: &mut Context, common: pb::CommonTlsContext, require: bool) -> Resu
     }
     let certificates = cx.each("tls_certificates", tls_certificates, identity)?;
     let (tls12, tls13) = cx.at("tls_params", |cx| versions(cx, tls_params.unwrap_or_default()))?;
+    if !tls12 && !tls13 {
+        return Ok(Converted::Unsupported(cx.unsupported("tls_params", "TLS older than 1.2")));
+    }
     let validation = match validation_context_type {
         None => None,
         Some(ValidationContextType::ValidationContext(context)) => {
@@ -160,10 +163,7 @@ fn versions(cx: &mut Context, params: pb::TlsParameters) -> Result<(bool, bool),
     let tls12 = least != TlsProtocol::TlSv13
         && matches!(most, TlsProtocol::TlsAuto | TlsProtocol::TlSv12 | TlsProtocol::TlSv13);
     let tls13 = matches!(most, TlsProtocol::TlsAuto | TlsProtocol::TlSv13);
-    match tls12 || tls13 {
-        true => Ok((tls12, tls13)),
-        false => Err(cx.reject("tls_maximum_protocol_version", "leaves no version of TLS that is spoken")),
-    }
+    Ok((tls12, tls13))
 }
 
 pub(crate) fn identity(cx: &mut Context, certificate: pb::TlsCertificate) -> Result<Arc<Identity>, Rejection> {

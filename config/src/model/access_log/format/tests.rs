@@ -58,7 +58,7 @@ fn the_default_format_is_one() {
 
 #[test]
 fn refusals() {
-    let error = |format| Template::parse(format).unwrap_err();
+    let error = |format: &str| Template::parse(format).unwrap_err();
     assert_eq!(error("a % b"), FormatError::NoCommand(2));
     assert_eq!(error("%%%"), FormatError::NoCommand(2));
     assert_eq!(error("%bytes%"), FormatError::NoCommand(0));
@@ -69,5 +69,19 @@ fn refusals() {
     assert_eq!(error("%REQ%"), FormatError::NeedsArgument("REQ".into()));
     assert_eq!(error("%REQ(a?b?c)%"), FormatError::Argument("REQ".into(), "a?b?c".into()));
     assert_eq!(error("%REQ(a):99999999999999999999999%"), FormatError::Length("REQ".into()));
-    assert_eq!(error("%COMMON_DURATION(a:b)%"), FormatError::Argument("COMMON_DURATION".into(), "a:b".into()));
+    for (name, argument) in [
+        ("COMMON_DURATION", "a"),
+        ("COMMON_DURATION", "a:b:s"),
+        ("REQ", "a:b"),
+        ("PATH", "X"),
+        ("GRPC_STATUS", "X"),
+        ("FILTER_STATE", "a:FIELD"),
+        ("START_TIME", "%n"),
+        ("REQUESTED_SERVER_NAME", "X"),
+    ] {
+        let expected = FormatError::Argument(name.into(), argument.into());
+        assert_eq!(error(&format!("%{name}({argument})%")), expected);
+    }
+    assert_eq!(error("%REQ()%"), FormatError::NeedsArgument("REQ".into()));
+    assert_eq!(parse("%BYTES_SENT()%"), [operator(Operator::BytesSent)]);
 }

@@ -62,9 +62,8 @@ pub(super) fn balance(cx: &mut Context, fields: Fields, subsets: bool) -> Result
         (None, Policy::LoadBalancingPolicyConfig) => {
             return Err(cx.reject("load_balancing_policy", "value is required"));
         }
-        (None, Policy::ClusterProvided) => {
-            return Err(cx.reject("lb_policy", "CLUSTER_PROVIDED is not valid for this type of cluster"));
-        }
+        // Whoever has no endpoints here needs no balancer.
+        (None, Policy::ClusterProvided) => LbPolicy::RoundRobin,
         (None, policy) => plain(cx, policy, lb_config, &mut common)?,
     };
     Ok((lb, common))

@@ -93,6 +93,10 @@ pub(super) fn discovery(
     let discovery = match kind {
         Kind::Static => endpoints(cx, Names::Refused).map(Discovery::Static),
         Kind::Dns { logical } => {
+            if dns.failure_refresh.is_some_and(|(base, max)| max < base) {
+                let reason = "max_interval must be greater than or equal to the base_interval";
+                return Err(cx.reject("dns_failure_refresh_rate", reason));
+            }
             let assignment: Arc<Assignment> = endpoints(cx, Names::Resolved)?;
             if logical && !matches!(&*assignment.localities, [one] if one.endpoints.len() == 1) {
                 return Err(cx.reject(
@@ -270,10 +274,7 @@ fn failure_refresh(
     cx.at("dns_failure_refresh_rate", |cx| {
         let base = cx.longer_than("base_interval", base, DNS_BOUND)?;
         let base = cx.required("base_interval", base)?;
-        let max = cx.longer_than("max_interval", max, DNS_BOUND)?.unwrap_or(base.saturating_mul(10));
-        if max < base {
-            return Err(cx.reject("max_interval", "must be greater than or equal to the base_interval"));
-        }
-        Ok((base, max))
+        let max = cx.longer_than("max_interval", max, DNS_BOUND)?;
+        Ok((base, max.unwrap_or(base.saturating_mul(10))))
     })
 }

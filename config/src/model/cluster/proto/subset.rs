@@ -90,8 +90,5 @@ fn selector(
         }
         _ => {}
     }
-    if single_host_per_subset && keys.len() != 1 {
-        return Err(cx.reject("single_host_per_subset", "needs exactly one key"));
-    }
     Ok(SubsetSelector { keys, fallback, fallback_keys, single_host: single_host_per_subset })
 }

@@ -197,7 +197,7 @@ fn a_socket_that_cannot_be_run_is_never_raw() {
     let parsed = parse(json!({"transportSocketMatches": matches})).unwrap();
     assert!(matches!(parsed.value.transport, Transport::Unsupported(_)));
 
-    let original_dst = parse(json!({"type": "ORIGINAL_DST", "lbPolicy": "ROUND_ROBIN"})).unwrap();
+    let original_dst = parse(json!({"type": "ORIGINAL_DST", "lbPolicy": "CLUSTER_PROVIDED"})).unwrap();
     assert!(matches!(original_dst.value.transport, Transport::Unsupported(_)));
 }
 
@@ -234,10 +234,11 @@ fn refusals_name_the_field() {
         (json!({"type": "LOGICAL_DNS"}), "load_assignment"),
         (json!({"dnsRefreshRate": "0.0001s"}), "dns_refresh_rate"),
         (
-            json!({"dnsFailureRefreshRate": {"baseInterval": "2s", "maxInterval": "1s"}}),
-            "dns_failure_refresh_rate.max_interval",
+            json!({"type": "STRICT_DNS", "dnsFailureRefreshRate": {"baseInterval": "2s", "maxInterval": "1s"}}),
+            "dns_failure_refresh_rate",
         ),
         (json!({"lbPolicy": "CLUSTER_PROVIDED"}), "lb_policy"),
+        (json!({"type": "ORIGINAL_DST"}), "lb_policy"),
         (json!({"lbPolicy": "LOAD_BALANCING_POLICY_CONFIG"}), "load_balancing_policy"),
         (json!({"lbPolicy": "MAGLEV", "maglevLbConfig": {"tableSize": 4}}), "maglev_lb_config.table_size"),
         (
@@ -263,10 +264,6 @@ fn refusals_name_the_field() {
         (
             selector(json!({"keys": ["a"], "fallbackPolicy": "KEYS_SUBSET"})),
             "lb_subset_config.subset_selectors[0].fallback_keys_subset",
-        ),
-        (
-            selector(json!({"keys": ["a", "b"], "singleHostPerSubset": true})),
-            "lb_subset_config.subset_selectors[0].single_host_per_subset",
         ),
         (json!({"transportSocket": {"name": "t"}}), "transport_socket.typed_config"),
     ];
