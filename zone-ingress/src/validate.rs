@@ -94,7 +94,7 @@ impl Report {
                 Err(error) => self.error(format!("file {}", file.path.display()), "", error.to_string()),
             }
         }
-        self.snapshot(&store.snapshot());
+        self.snapshot(&store.snapshot(), &control_planes(bootstrap));
     }
 
     fn apply(&mut self, store: &mut Store, batch: config::store::Batch) {
@@ -104,7 +104,7 @@ impl Report {
         }
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot) {
+    fn snapshot(&mut self, snapshot: &Snapshot, control_planes: &[&str]) {
         self.listeners = snapshot.listeners.size();
         self.clusters = snapshot.clusters.size() + snapshot.warming.size();
         for (name, entry) in snapshot.listeners.iter() {
@@ -116,7 +116,9 @@ impl Report {
         }
         for (name, entry) in snapshot.clusters.iter().chain(snapshot.warming.iter()) {
             let resource = label(Kind::Cluster, name);
-            if let Transport::Unsupported(unsupported) = &entry.cluster.transport {
+            if let Transport::Unsupported(unsupported) = &entry.cluster.transport
+                && !control_planes.contains(&&**name)
+            {
                 self.unsupported(&resource, "refuses its connections", unsupported);
             }
             self.ignored(&resource, &entry.ignored);
@@ -207,6 +209,14 @@ impl fmt::Display for Finding {
         }
         f.write_str(&self.text)
     }
+}
+
+/// Static clusters that the xDS client connects to itself, TLS included.
+fn control_planes(bootstrap: &Bootstrap) -> Vec<&str> {
+    let dynamic = &bootstrap.dynamic;
+    let own = [&dynamic.listeners, &dynamic.clusters].into_iter().flatten();
+    let own = own.filter_map(|s| if let Source::Stream(ads) = s { Some(&**ads) } else { None });
+    dynamic.ads.iter().chain(own).filter_map(|ads| ads.cluster.as_deref()).collect()
 }
 
 fn label(kind: Kind, name: &str) -> String {

@@ -86,6 +86,8 @@ pub struct Ads {
     pub metadata: Vec<Metadata>,
     /// Longest response in bytes; `None`: our default.
     pub max_message: Option<usize>,
+    /// The static cluster that the target was read from; it serves this stream, not the data path.
+    pub cluster: Option<Arc<str>>,
 }
 
 /// `stats_config`.

@@ -13,7 +13,7 @@ use tests::control_plane::{Options, Quirks};
 use super::support::*;
 
 fn ads(target: Target, protocol: Protocol) -> Ads {
-    Ads { protocol, target, metadata: Vec::new(), max_message: None }
+    Ads { protocol, target, metadata: Vec::new(), max_message: None, cluster: None }
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub ca_cert_file: Option<PathBuf>,
     /// Do not verify the control plane's certificate; for tests only [env: KUMA_CONTROL_PLANE_TLS_SKIP_VERIFY]
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = parse_bool)]
     pub skip_verify: Option<bool>,
     /// Worker threads; 0: one for each CPU that this process may use [env: KUMA_DATAPLANE_RUNTIME_CONCURRENCY]
     #[arg(long, value_name = "N")]
@@ -42,9 +42,6 @@ pub struct RunArgs {
     /// Folder of all sockets; by default a temporary one, removed at the end [env: KUMA_DATAPLANE_RUNTIME_WORK_DIR]
     #[arg(long, value_name = "DIR")]
     pub work_dir: Option<PathBuf>,
-    /// The resource and the token.
-    #[command(flatten)]
-    pub resource: ResourceArgs,
     /// Log level of the data path; as --log-level without it [env: KUMA_DATAPLANE_RUNTIME_ENVOY_LOG_LEVEL]
     #[arg(long, value_name = "LEVEL")]
     pub envoy_log_level: Option<String>,
@@ -57,6 +54,9 @@ pub struct RunArgs {
     /// Its key [env: KUMA_DATAPLANE_RUNTIME_METRICS_KEY_PATH]
     #[arg(long, value_name = "FILE")]
     pub metrics_key_path: Option<String>,
+    /// The resource and the token.
+    #[command(flatten)]
+    pub resource: ResourceArgs,
     /// Of sidecars.
     #[command(flatten)]
     pub sidecar: SidecarArgs,
@@ -96,9 +96,9 @@ pub struct SidecarArgs {
     /// Deprecated: use --work-dir
     #[arg(long, hide_short_help = true, value_name = "DIR")]
     pub config_dir: Option<PathBuf>,
-    #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
+    #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = parse_bool)]
     pub bind_outbounds: Option<bool>,
-    #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
+    #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = parse_bool)]
     pub dns_enabled: Option<bool>,
     #[arg(long, hide_short_help = true, value_name = "PORT")]
     pub dns_envoy_port: Option<u32>,
@@ -114,9 +114,9 @@ pub struct SidecarArgs {
     pub dns_server_config_dir: Option<String>,
     #[arg(long, hide_short_help = true, value_name = "PORT")]
     pub dns_prometheus_port: Option<u32>,
-    #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
+    #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = parse_bool)]
     pub dns_enable_logging: Option<bool>,
-    #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
+    #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = parse_bool)]
     pub transparent_proxy: Option<bool>,
     #[arg(long, hide_short_help = true, value_name = "CONFIG")]
     pub transparent_proxy_config: Vec<String>,
@@ -127,7 +127,7 @@ pub struct SidecarArgs {
 #[command(next_help_heading = "Accepted from Kong Mesh command lines, without effect in a zone ingress")]
 #[allow(missing_docs)]
 pub struct KongArgs {
-    #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool)]
+    #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = parse_bool)]
     pub opa_enabled: Option<bool>,
     #[arg(long, hide_short_help = true, value_name = "ADDRESS")]
     pub opa_addr: Option<String>,

@@ -84,3 +84,20 @@ fn json_for_programs() {
         json!({"resource": "bootstrap", "path": "flags_path", "text": "no flag files are read"})
     );
 }
+
+/// Kuma's bootstraps: TLS to the control plane is ours, whatever the data path can do.
+#[test]
+fn the_control_planes_cluster_is_not_the_data_paths() {
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/goldens");
+    if !dir.exists() {
+        assert!(std::env::var_os("CI").is_none(), "{} is absent", dir.display());
+        eprintln!("SKIPPED: {} is absent", dir.display());
+        return;
+    }
+    for name in
+        ["2.13/bootstrap/bootstrap.universal", "2.14/bootstrap/bootstrap.k8s", "3.0/bootstrap/bootstrap.universal"]
+    {
+        let report = file(&dir.join(format!("{name}.golden.yaml")));
+        assert_eq!(report.findings(), [], "{name}");
+    }
+}

@@ -59,15 +59,19 @@ fn service(
     immaterial(timeout, "streams have none");
     immaterial(retry_policy, "streams are opened again as Envoy does without one");
     let mut metadata = cx.each("initial_metadata", initial_metadata, header)?.into_vec();
+    let mut cluster = None;
     let (target, max_message) = match cx.required("target_specifier", target_specifier)? {
-        TargetSpecifier::EnvoyGrpc(grpc) => cx.at("envoy_grpc", |cx| envoy(cx, grpc, statics))?,
+        TargetSpecifier::EnvoyGrpc(grpc) => {
+            cluster = Some(grpc.cluster_name.as_str().into());
+            cx.at("envoy_grpc", |cx| envoy(cx, grpc, statics))?
+        }
         TargetSpecifier::GoogleGrpc(grpc) => cx.at("google_grpc", |cx| {
             let read = google::read(cx, grpc)?;
             metadata.extend(read.credentials);
             Ok::<_, Rejection>((read.target, read.max_message))
         })?,
     };
-    Ok(Ads { protocol, target, metadata, max_message })
+    Ok(Ads { protocol, target, metadata, max_message, cluster })
 }
 
 fn header(cx: &mut Context, header: core::HeaderValue) -> Result<Metadata, Rejection> {

@@ -47,6 +47,7 @@ fn ads_over_a_static_cluster() {
     assert_eq!(ads.target.peers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["cp.example:5678"]);
     assert_eq!((&*ads.target.authority, ads.target.connect_timeout), ("xds", Duration::from_secs(1)));
     assert!(ads.target.tls.is_none());
+    assert_eq!(ads.cluster.as_deref(), Some("xds"));
     assert_eq!(&*ads.metadata[0].key, "authorization");
     assert!(matches!(bootstrap.dynamic.listeners, Some(Source::Ads)));
     assert_eq!(
