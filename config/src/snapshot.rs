@@ -1,5 +1,9 @@
 //! The configuration at one moment: immutable, joined and warmed.
 
+mod summary;
+
+pub use summary::{Counts, Finding, What};
+
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -28,8 +32,8 @@ pub struct Snapshot {
     pub endpoints: HashTrieMapSync<Arc<str>, Arc<Source>>,
     /// Fields of assignments that are set and not honoured, by name; only where there are any.
     pub endpoint_notes: HashTrieMapSync<Arc<str>, Arc<[Ignored]>>,
-    /// Chains whose new version can't be run, so that the last good one stays: (chain name, why) by listener.
-    pub held: HashTrieMapSync<Arc<str>, Arc<[(Arc<str>, Unsupported)]>>,
+    /// Chains whose new version can't be run, so that the last good one stays, by listener; only where there are any.
+    pub held: HashTrieMapSync<Arc<str>, Arc<HeldChains>>,
     /// Raw secrets and routes and runtime layers by (kind, name), for `/config_dump`.
     pub other: HashTrieMapSync<(Kind, Arc<str>), Arc<Source>>,
 }
@@ -46,6 +50,10 @@ pub struct ListenerEntry {
     /// Chains that refuse their connections: (chain name, why).
     pub unsupported: Box<[(Arc<str>, Unsupported)]>,
 }
+
+/// Chains of one listener that run their last good version: (chain name, why the new one can't be run).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeldChains(pub Box<[(Arc<str>, Unsupported)]>);
 
 /// A cluster, its endpoints, and where they came from.
 #[derive(Debug)]

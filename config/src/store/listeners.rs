@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Asked, Resource, Step, Store, check_name, parse};
 use crate::model::listener::proto::{InForce, Notes, is_system};
 use crate::reject::Rejection;
-use crate::snapshot::{Kind, ListenerEntry, Source};
+use crate::snapshot::{HeldChains, Kind, ListenerEntry, Source};
 
 impl Store {
     pub(super) fn upsert_listener(&mut self, step: &mut Step, resource: &Resource) -> Result<(), Rejection> {
@@ -36,7 +36,7 @@ impl Store {
         if parsed.held.is_empty() {
             state.held.remove_mut(name);
         } else {
-            state.held.insert_mut(Arc::clone(name), parsed.held.into());
+            state.held.insert_mut(Arc::clone(name), Arc::new(HeldChains(parsed.held)));
         }
         step.applied.changes.listeners.push(Arc::clone(name));
         Ok(())

@@ -288,7 +288,7 @@ fn a_held_chain_is_named_until_it_is_good() {
     let body = json!({"name": "l", "address": address("127.0.0.1", 1),
         "filterChains": [{"filterChainMatch": {"serverNames": ["a"]}, "filters": [redis]}]});
     good(&mut store, batch(Kind::Listener, vec![resource("l", testing::listener(&body))]));
-    assert_eq!(store.snapshot().held.get("l").unwrap().len(), 1);
+    assert_eq!(store.snapshot().held.get("l").unwrap().0.len(), 1);
     assert!(store.snapshot().listeners.get("l").unwrap().unsupported.is_empty());
     good(&mut store, batch(Kind::Listener, vec![listener("l", &["a"])]));
     assert!(store.snapshot().held.is_empty());

@@ -32,10 +32,7 @@ fn arguments_may_hold_anything_up_to_the_end() {
     assert_eq!(parse("%START_TIME%"), [operator(Operator::StartTime(None))]);
     assert_eq!(
         parse("%DYNAMIC_METADATA(a:b):7%)"),
-        [
-            Piece::Operator { operator: Operator::DynamicMetadata("a:b".into()), max_length: Some(7) },
-            literal(")")
-        ]
+        [Piece::Operator { operator: Operator::DynamicMetadata("a:b".into()), max_length: Some(7) }, literal(")")]
     );
     assert_eq!(parse("%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%").len(), 1);
 }

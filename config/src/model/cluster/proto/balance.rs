@@ -1,10 +1,11 @@
-//! `lb_policy` with its options, `load_balancing_policy`, `common_lb_config`.
+//! `lb_policy` with its options, `common_lb_config`; `load_balancing_policy` is in [`typed`].
+
+mod typed;
 
 use std::time::Duration;
 
 use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::config::core::v3 as core;
-use envoy_types::pb::envoy::extensions::load_balancing_policies as policies;
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf;
 use pb::cluster::common_lb_config::{
@@ -14,10 +15,8 @@ use pb::cluster::{
     CommonLbConfig, LbConfig, LbPolicy as Policy, LeastRequestLbConfig, MaglevLbConfig, RingHashLbConfig,
     RoundRobinLbConfig, SlowStartConfig,
 };
-use policies::common::v3 as common;
 
 use crate::model::cluster::{HashFunction, LbCommon, LbPolicy, RingHash};
-use crate::model::extension;
 use crate::reject::{Context, Rejection, immaterial};
 
 /// Both bound and default of `maximum_ring_size`.
@@ -58,7 +57,7 @@ pub(super) fn balance(cx: &mut Context, fields: Fields, subsets: bool) -> Result
         (Some(_), _) if subsets => {
             return Err(cx.reject("load_balancing_policy", "cannot be combined with lb_subset_config"));
         }
-        (Some(typed), _) => cx.at("load_balancing_policy", |cx| self::typed(cx, typed, &mut common))?,
+        (Some(typed), _) => cx.at("load_balancing_policy", |cx| typed::policy(cx, typed, &mut common))?,
         (None, Policy::LoadBalancingPolicyConfig) => {
             return Err(cx.reject("load_balancing_policy", "value is required"));
         }
@@ -162,7 +161,7 @@ fn maglev(cx: &Context, table_size: Option<protobuf::UInt64Value>) -> Result<LbP
     if table_size > MAX_MAGLEV_TABLE {
         return Err(cx.reject("table_size", "value must be less than or equal to 5000011"));
     }
-    let prime = table_size > 1 && (2..).take_while(|d| d * d <= table_size).all(|d| table_size % d != 0);
+    let prime = table_size > 1 && (2..).take_while(|d| d * d <= table_size).all(|d| !table_size.is_multiple_of(d));
     if !prime {
         return Err(cx.reject("table_size", "the table size of maglev must be prime number"));
     }
@@ -174,13 +173,6 @@ type SlowStart = Option<(Duration, f64, f64)>;
 
 fn slow_start(cx: &mut Context, config: Option<SlowStartConfig>) -> Result<SlowStart, Rejection> {
     let Some(SlowStartConfig { slow_start_window, aggression, min_weight_percent }) = config else { return Ok(None) };
-    slow_start_of(cx, slow_start_window, aggression, min_weight_percent)
-}
-
-fn typed_slow_start(cx: &mut Context, config: Option<common::SlowStartConfig>) -> Result<SlowStart, Rejection> {
-    let Some(common::SlowStartConfig { slow_start_window, aggression, min_weight_percent }) = config else {
-        return Ok(None);
-    };
     slow_start_of(cx, slow_start_window, aggression, min_weight_percent)
 }
 
@@ -259,148 +251,4 @@ fn zone_aware(
     }
     let enabled = cx.percent("routing_enabled", enabled.map_or(ZONE_AWARE.0, |p| p.value))?;
     Ok(Some((enabled, size.map_or(ZONE_AWARE.1, |w| w.value))))
-}
-
-/// The first policy of the list that is known, as Envoy takes it.
-fn typed(
-    cx: &mut Context,
-    pb::LoadBalancingPolicy { policies }: pb::LoadBalancingPolicy,
-    common: &mut LbCommon,
-) -> Result<LbPolicy, Rejection> {
-    let mut names = Vec::new();
-    for (i, pb::load_balancing_policy::Policy { typed_extension_config }) in policies.into_iter().enumerate() {
-        let Some(core::TypedExtensionConfig { name, typed_config }) = typed_extension_config else { continue };
-        let found = cx.item("policies", i, |cx| {
-            cx.at("typed_extension_config", |cx| {
-                let (type_name, body) = extension::required(cx, &name, typed_config)?;
-                cx.at("typed_config", |cx| one_typed(cx, &type_name, &body, common))
-            })
-        })?;
-        match found {
-            Some(policy) => return Ok(policy),
-            None => names.push(name),
-        }
-    }
-    let names = names.join(", ");
-    Err(cx.reject("policies", format!("didn't find a registered load balancer factory among [{names}]")))
-}
-
-fn one_typed(
-    cx: &mut Context,
-    type_name: &str,
-    body: &[u8],
-    common: &mut LbCommon,
-) -> Result<Option<LbPolicy>, Rejection> {
-    let Some(policy) = type_name.strip_prefix("envoy.extensions.load_balancing_policies.") else { return Ok(None) };
-    Ok(Some(match policy {
-        "round_robin.v3.RoundRobin" => {
-            let policies::round_robin::v3::RoundRobin { slow_start_config, locality_lb_config } = cx.decode(body)?;
-            common.slow_start = typed_slow_start(cx, slow_start_config)?;
-            locality(cx, locality_lb_config, common)?;
-            LbPolicy::RoundRobin
-        }
-        "least_request.v3.LeastRequest" => {
-            let policies::least_request::v3::LeastRequest {
-                choice_count,
-                active_request_bias,
-                slow_start_config,
-                locality_lb_config,
-                enable_full_scan,
-                selection_method,
-            } = cx.decode(body)?;
-            cx.ignore("enable_full_scan", &enable_full_scan.filter(|f| f.value), "hosts are sampled");
-            cx.ignore("selection_method", &selection_method, "hosts are sampled");
-            common.slow_start = typed_slow_start(cx, slow_start_config)?;
-            locality(cx, locality_lb_config, common)?;
-            least_request(cx, choice_count, active_request_bias)?
-        }
-        "random.v3.Random" => {
-            let policies::random::v3::Random { locality_lb_config } = cx.decode(body)?;
-            locality(cx, locality_lb_config, common)?;
-            LbPolicy::Random
-        }
-        "ring_hash.v3.RingHash" => {
-            let config = cx.decode(body)?;
-            typed_ring_hash(cx, config, common)?
-        }
-        "maglev.v3.Maglev" => {
-            let policies::maglev::v3::Maglev { table_size, consistent_hashing_lb_config, locality_weighted_lb_config } =
-                cx.decode(body)?;
-            consistent(cx, consistent_hashing_lb_config)?;
-            common.locality_weighted = locality_weighted_lb_config.is_some();
-            maglev(cx, table_size)?
-        }
-        _ => return Ok(None),
-    }))
-}
-
-fn typed_ring_hash(
-    cx: &mut Context,
-    config: policies::ring_hash::v3::RingHash,
-    common: &mut LbCommon,
-) -> Result<LbPolicy, Rejection> {
-    use policies::ring_hash::v3::ring_hash::HashFunction as Function;
-    let policies::ring_hash::v3::RingHash {
-        hash_function,
-        minimum_ring_size,
-        maximum_ring_size,
-        use_hostname_for_hashing,
-        hash_balance_factor,
-        consistent_hashing_lb_config,
-        locality_weighted_lb_config,
-    } = config;
-    cx.ignore("use_hostname_for_hashing", &use_hostname_for_hashing, HASHED_BY_ADDRESS);
-    balance_factor(cx, hash_balance_factor)?;
-    consistent(cx, consistent_hashing_lb_config)?;
-    common.locality_weighted = locality_weighted_lb_config.is_some();
-    if minimum_ring_size.as_ref().is_some_and(|w| w.value == 0) {
-        return Err(cx.reject("minimum_ring_size", "value must be greater than or equal to 1"));
-    }
-    let function = match cx.variant("hash_function", hash_function)? {
-        Function::DefaultHash | Function::XxHash => HashFunction::XxHash,
-        Function::MurmurHash2 => HashFunction::MurmurHash2,
-    };
-    ring_hash(cx, minimum_ring_size, maximum_ring_size, function)
-}
-
-fn consistent(cx: &mut Context, config: Option<common::ConsistentHashingLbConfig>) -> Result<(), Rejection> {
-    let Some(common::ConsistentHashingLbConfig { use_hostname_for_hashing, hash_balance_factor, hash_policy }) = config
-    else {
-        return Ok(());
-    };
-    cx.at("consistent_hashing_lb_config", |cx| {
-        cx.ignore("use_hostname_for_hashing", &use_hostname_for_hashing, HASHED_BY_ADDRESS);
-        immaterial(hash_policy, "hashes HTTP requests");
-        balance_factor(cx, hash_balance_factor)
-    })
-}
-
-fn locality(cx: &mut Context, config: Option<common::LocalityLbConfig>, into: &mut LbCommon) -> Result<(), Rejection> {
-    use common::locality_lb_config::{
-        LocalityConfigSpecifier as Specifier, LocalityWeightedLbConfig, ZoneAwareLbConfig,
-    };
-    match config.and_then(|common::LocalityLbConfig { locality_config_specifier }| locality_config_specifier) {
-        None => {}
-        Some(Specifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})) => into.locality_weighted = true,
-        Some(Specifier::ZoneAwareLbConfig(config)) => {
-            let ZoneAwareLbConfig {
-                routing_enabled,
-                min_cluster_size,
-                fail_traffic_on_panic,
-                force_locality_direct_routing,
-                force_local_zone,
-                locality_basis,
-            } = config;
-            into.fail_traffic_on_panic = fail_traffic_on_panic;
-            into.zone_aware = cx.at("locality_lb_config", |cx| {
-                cx.at("zone_aware_lb_config", |cx| {
-                    cx.ignore("force_locality_direct_routing", &force_locality_direct_routing, "routing by load");
-                    cx.ignore("force_local_zone", &force_local_zone, "routing by load");
-                    cx.ignore("locality_basis", &locality_basis, "localities are weighed by number of hosts");
-                    zone_aware(cx, routing_enabled, min_cluster_size)
-                })
-            })?;
-        }
-    }
-    Ok(())
 }

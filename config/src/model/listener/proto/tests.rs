@@ -1,9 +1,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::listener::{ProxyProtocol, TlsInspector};
+use crate::model::listener::{Direction, ProxyProtocol, TlsInspector};
 use crate::model::testing::{self, address, filter, merge, path, paths, tcp_proxy, url, with_chains};
 use crate::store::{Parsed, parse_listener};
 

@@ -1,10 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use envoy_types::pb::envoy::r#type::matcher::v3 as matcher;
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::model::testing::{encode, merge, paths};
+use crate::model::tls::{Pattern, SanKind};
 
 /// A self-signed certificate and its key.
 fn pem() -> (String, String) {
