@@ -19,9 +19,19 @@ pub async fn compare<T: PartialEq + Debug>(
     let ours = run(Kind::Ours, &bootstrap, &scenario).await;
     if envoy::binary().is_some() {
         let envoys = run(Kind::Envoy, &bootstrap, &scenario).await;
-        assert!(ours == envoys, "\nours:  {ours:#?}\nEnvoy: {envoys:#?}");
+        assert!(ours == envoys, "{}", difference(&format!("{ours:#?}"), &format!("{envoys:#?}")));
     }
     ours
+}
+
+/// Both in full, then the lines that only one of them has.
+fn difference(ours: &str, envoys: &str) -> String {
+    let only = |these: &str, those: &str| {
+        let those: Vec<_> = those.lines().collect();
+        these.lines().filter(|line| !those.contains(line)).map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let (here, there) = (only(ours, envoys), only(envoys, ours));
+    format!("\nours: {ours}\nEnvoy: {envoys}\nonly ours:\n{here}only Envoy:\n{there}")
 }
 
 async fn run<T>(kind: Kind, bootstrap: &impl Fn(&Site) -> Value, scenario: &impl AsyncFn(&mut Proxy) -> T) -> T {

@@ -81,7 +81,12 @@ impl Proxy {
     /// # Panics
     /// When it ends instead, with its log.
     pub async fn start(kind: Kind, site: Site, bootstrap: &Value) -> Self {
-        let mut proxy = Self::spawn(kind, site, bootstrap);
+        Self::start_with(kind, site, bootstrap, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub async fn start_with(kind: Kind, site: Site, bootstrap: &Value, arguments: &[&str]) -> Self {
+        let mut proxy = Self::spawn(kind, site, bootstrap, arguments);
         until("the proxy's readiness", async || {
             proxy.assert_running();
             let answer = http::request(proxy.admin(), "GET", "/ready").await;
@@ -92,12 +97,7 @@ impl Proxy {
     }
 
     /// Starts it without waiting.
-    pub fn spawn(kind: Kind, site: Site, bootstrap: &Value) -> Self {
-        Self::spawn_with(kind, site, bootstrap, &[])
-    }
-
-    /// Starts it without waiting, with more arguments.
-    pub fn spawn_with(kind: Kind, site: Site, bootstrap: &Value, arguments: &[&str]) -> Self {
+    pub fn spawn(kind: Kind, site: Site, bootstrap: &Value, arguments: &[&str]) -> Self {
         let (binary, line): (PathBuf, CommandLine) = match kind {
             Kind::Ours => (ingress::binary(), ingress::command),
             Kind::Envoy => (envoy::binary().expect("Envoy, looked for before"), envoy::command),

@@ -83,7 +83,8 @@ async fn too_slow() {
                 let start = Instant::now();
                 let hello = Hello::to("known.test").bytes();
                 let outcome = linger(p.at(IN), &hello[..hello.len() / 2]).await;
-                (outcome, start.elapsed() >= Duration::from_millis(400))
+                // Envoy's timers may be a little early.
+                (outcome, start.elapsed() >= Duration::from_millis(300))
             })
             .await
         },

@@ -24,7 +24,7 @@ async fn and_back() {
     })
     .await;
     // A change made while the proxy could not hear of it.
-    let more = [chains(), vec![to("new.test", &service(0))]].concat();
+    let more = [chains(3600), vec![to("new.test", &service(0))]].concat();
     put(&mesh.control_plane, Of::Listener, &listener("in", mesh.proxy.at(IN), &more));
     mesh.control_plane.restart().await.unwrap();
     mesh.leads(IN, "new.test", &Outcome::Served(service(0))).await;
@@ -75,7 +75,7 @@ async fn one_chain_that_cannot_run() {
         },
     }))["filters"]
         .take();
-    let more = [chains(), vec![strange, to("fine.test", &service(1))]].concat();
+    let more = [chains(3600), vec![strange, to("fine.test", &service(1))]].concat();
     put(&mesh.control_plane, Of::Listener, &listener("in", mesh.proxy.at(IN), &more));
     mesh.leads(IN, "fine.test", &Outcome::Served(service(1))).await;
     mesh.leads(IN, "strange.test", &Outcome::Closed).await;

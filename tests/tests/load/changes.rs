@@ -30,6 +30,8 @@ struct Changes<'a> {
     extra: Vec<Value>,
     /// Settings of the listener under load.
     frame: Value,
+    /// A setting of the services' own chains.
+    idle: usize,
 }
 
 impl Changes<'_> {
@@ -42,7 +44,8 @@ impl Changes<'_> {
             // A chain is added, replaced, and removed in the round after.
             2 => self.chain_to(&format!("extra-{round}.test"), "idle_timeout"),
             3 => self.chain_to(&format!("extra-{round}.test"), "max_downstream_connection_duration"),
-            // The frame of the listener under load changes: its sockets are handed on.
+            // The chains under load are replaced, or the frame of their listener, so that its sockets are handed on.
+            4 if round % 2 == 0 => self.rechain(round),
             4 => self.reframe(round),
             // A service under load loses an instance, and gets it back.
             5 => self.endpoints(&one, &[0]),
@@ -75,8 +78,13 @@ impl Changes<'_> {
         self.listen();
     }
 
+    fn rechain(&mut self, round: usize) {
+        self.idle = 3600 + round;
+        self.listen();
+    }
+
     fn reframe(&mut self, round: usize) {
-        self.frame = json!({"per_connection_buffer_limit_bytes": 1_000_000 + round % 2});
+        self.frame = json!({"per_connection_buffer_limit_bytes": 1_000_000 + round});
         self.listen();
     }
 
@@ -88,7 +96,7 @@ impl Changes<'_> {
     }
 
     fn listen(&self) {
-        let chains = [chains(), self.extra.clone()].concat();
+        let chains = [chains(self.idle), self.extra.clone()].concat();
         let listener = merged(listener("in", self.mesh.proxy.at(IN), &chains), self.frame.clone());
         put(&self.mesh.control_plane, Of::Listener, &listener);
     }
@@ -104,7 +112,7 @@ async fn two_thousand_changes() {
     let _turn = alone().await;
     let mesh = Mesh::start().await;
     let load = Load::start(&mesh.plan(LONG, RATE)).await;
-    let mut changes = Changes { mesh: &mesh, extra: Vec::new(), frame: json!({}) };
+    let mut changes = Changes { mesh: &mesh, extra: Vec::new(), frame: json!({}), idle: 3600 };
     let start = Instant::now();
     let mut pace = tokio::time::interval(PACE);
     let mut looked = Duration::ZERO;

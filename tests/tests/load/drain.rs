@@ -11,7 +11,8 @@ use crate::mesh::Mesh;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn loses_nothing() {
     let _turn = alone().await;
-    let mut mesh = Mesh::start().await;
+    // Long enough for all that follows on a slow machine; it is waited for in full.
+    let mut mesh = Mesh::start_with(&["--drain-time-s", "15"]).await;
     let mut load = Load::start(&mesh.plan(200, 500)).await;
     let before = load.served();
     until("load", async || (load.served() >= before + 1000).then_some(())).await;

@@ -33,6 +33,11 @@ pub(crate) fn service(n: usize) -> String {
 impl Mesh {
     /// Services, a control plane that knows them, and a proxy that has been told.
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more arguments for the proxy.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
         let mut services = Vec::new();
         for n in 0..SERVICES {
             services.push([Backend::echo(&service(n)).await, Backend::echo(&service(n)).await]);
@@ -44,9 +49,9 @@ impl Mesh {
             put(&control_plane, Of::Endpoints, &endpoints(&service(n), &at));
         }
         let site = Site::new();
-        put(&control_plane, Of::Listener, &listener("in", site.at(IN), &chains()));
+        put(&control_plane, Of::Listener, &listener("in", site.at(IN), &chains(3600)));
         let config = bootstrap(&site, &control_plane);
-        let proxy = Proxy::start(Kind::Ours, site, &config).await;
+        let proxy = Proxy::start_with(Kind::Ours, site, &config, arguments).await;
         let mesh = Self { control_plane, proxy, services };
         for n in 0..SERVICES {
             mesh.is_served(&service(n)).await;
@@ -75,9 +80,10 @@ impl Mesh {
     }
 }
 
-/// One chain for each service.
-pub(crate) fn chains() -> Vec<Value> {
-    (0..SERVICES).map(|n| to(&service(n), &service(n))).collect()
+/// One chain for each service, with this idle timeout in seconds.
+pub(crate) fn chains(idle: usize) -> Vec<Value> {
+    let idle = json!({"idle_timeout": format!("{idle}s")});
+    (0..SERVICES).map(|n| chain(&[&service(n)], tcp_proxy(&service(n), idle.clone()))).collect()
 }
 
 /// A chain that leads a name to a cluster.
