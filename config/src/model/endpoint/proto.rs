@@ -73,7 +73,7 @@ fn policy(cx: &mut Context, policy: Policy) -> Result<(u32, bool), Rejection> {
     Ok((factor, weighted_priority_health))
 }
 
-/// Envoy refuses weights whose sums do not fit 32 bits.
+/// The API's bound of weights: their sums fit 32 bits.
 fn check_weights(cx: &Context, localities: &[LocalityEndpoints]) -> Result<(), Rejection> {
     let fits = |sum: u64| u32::try_from(sum).is_ok();
     let mut priorities: HashMap<u32, u64> = HashMap::new();

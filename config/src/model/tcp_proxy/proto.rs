@@ -213,12 +213,11 @@ fn route(
                 let metadata_match = merge(own.as_ref(), more);
                 Ok((weight, Destination { cluster: interner.string(&name), metadata_match }))
             })?;
-            let total = clusters.iter().map(|(weight, _)| u64::from(*weight)).sum();
-            match u32::try_from(total) {
-                _ if clusters.is_empty() => Err(cx.reject("clusters", "value must contain at least 1 item(s)")),
-                Err(_) => Err(cx.reject("clusters", "the sum of weights exceeds 4294967295")),
-                Ok(_) => Ok(Route::Weighted { clusters, total }),
+            if clusters.is_empty() {
+                return Err(cx.reject("clusters", "value must contain at least 1 item(s)"));
             }
+            let total = clusters.iter().map(|(weight, _)| u64::from(*weight)).sum();
+            Ok(Route::Weighted { clusters, total })
         }),
     }
 }

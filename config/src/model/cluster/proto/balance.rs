@@ -78,7 +78,9 @@ fn plain(
     config: Option<LbConfig>,
     common: &mut LbCommon,
 ) -> Result<LbPolicy, Rejection> {
-    // Envoy reads the options of the policy in use only, but validates whichever are there.
+    if let Some(config) = &config {
+        bounds(cx, config)?;
+    }
     match (policy, config) {
         (Policy::RoundRobin, Some(LbConfig::RoundRobinLbConfig(RoundRobinLbConfig { slow_start_config }))) => {
             common.slow_start = cx.at("round_robin_lb_config", |cx| self::slow_start(cx, slow_start_config))?;
@@ -113,6 +115,31 @@ fn plain(
     }
 }
 
+/// Envoy reads the options of the policy in use only, but bounds whichever are there.
+fn bounds(cx: &mut Context, config: &LbConfig) -> Result<(), Rejection> {
+    match config {
+        LbConfig::LeastRequestLbConfig(c) if c.choice_count.as_ref().is_some_and(|w| w.value < 2) => {
+            let reason = "value must be greater than or equal to 2";
+            Err(cx.at("least_request_lb_config", |cx| cx.reject("choice_count", reason)))
+        }
+        LbConfig::OriginalDstLbConfig(c) if c.upstream_port_override.as_ref().is_some_and(|w| w.value > 65_535) => {
+            let reason = "value must be less than or equal to 65535";
+            Err(cx.at("original_dst_lb_config", |cx| cx.reject("upstream_port_override", reason)))
+        }
+        LbConfig::RingHashLbConfig(RingHashLbConfig { minimum_ring_size, maximum_ring_size, .. }) => {
+            cx.at("ring_hash_lb_config", |cx| {
+                ring_size(cx, "minimum_ring_size", minimum_ring_size.as_ref(), MIN_RING)?;
+                ring_size(cx, "maximum_ring_size", maximum_ring_size.as_ref(), MAX_RING).map(|_| ())
+            })
+        }
+        LbConfig::MaglevLbConfig(c) if c.table_size.as_ref().is_some_and(|w| w.value > MAX_MAGLEV_TABLE) => {
+            let reason = "value must be less than or equal to 5000011";
+            Err(cx.at("maglev_lb_config", |cx| cx.reject("table_size", reason)))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn least_request(
     cx: &Context,
     choice_count: Option<protobuf::UInt32Value>,
@@ -141,12 +168,8 @@ fn ring_hash(
     maximum: Option<protobuf::UInt64Value>,
     function: HashFunction,
 ) -> Result<LbPolicy, Rejection> {
-    let size = |field, value: Option<protobuf::UInt64Value>, default| match value.map_or(default, |w| w.value) {
-        size @ 0..=MAX_RING => Ok(size),
-        _ => Err(cx.reject(field, "value must be less than or equal to 8388608")),
-    };
-    let minimum_size = size("minimum_ring_size", minimum, MIN_RING)?;
-    let maximum_size = size("maximum_ring_size", maximum, MAX_RING)?;
+    let minimum_size = ring_size(cx, "minimum_ring_size", minimum.as_ref(), MIN_RING)?;
+    let maximum_size = ring_size(cx, "maximum_ring_size", maximum.as_ref(), MAX_RING)?;
     if minimum_size > maximum_size {
         return Err(cx.reject(
             "minimum_ring_size",
@@ -156,12 +179,19 @@ fn ring_hash(
     Ok(LbPolicy::RingHash(RingHash { minimum_size, maximum_size, function }))
 }
 
+fn ring_size(cx: &Context, field: &str, size: Option<&protobuf::UInt64Value>, default: u64) -> Result<u64, Rejection> {
+    match size.map_or(default, |w| w.value) {
+        size @ 0..=MAX_RING => Ok(size),
+        _ => Err(cx.reject(field, "value must be less than or equal to 8388608")),
+    }
+}
+
 fn maglev(cx: &Context, table_size: Option<protobuf::UInt64Value>) -> Result<LbPolicy, Rejection> {
     let table_size = table_size.map_or(MAGLEV_TABLE, |w| w.value);
     if table_size > MAX_MAGLEV_TABLE {
         return Err(cx.reject("table_size", "value must be less than or equal to 5000011"));
     }
-    let prime = table_size > 1 && (2..).take_while(|d| d * d <= table_size).all(|d| !table_size.is_multiple_of(d));
+    let prime = table_size > 0 && (2..).take_while(|d| d * d <= table_size).all(|d| !table_size.is_multiple_of(d));
     if !prime {
         return Err(cx.reject("table_size", "the table size of maglev must be prime number"));
     }
@@ -184,10 +214,8 @@ fn slow_start_of(
 ) -> Result<SlowStart, Rejection> {
     cx.at("slow_start_config", |cx| {
         let Some(window) = cx.duration("slow_start_window", window)? else { return Ok(None) };
-        let aggression = runtime_double(aggression, 1.0);
-        if aggression <= 0.0 {
-            return Err(cx.reject("aggression", "value must be greater than 0"));
-        }
+        // As in Envoy, what makes no sense is the default.
+        let aggression = Some(runtime_double(aggression, 1.0)).filter(|a| *a > 0.0).unwrap_or(1.0);
         let least = cx.percent("min_weight_percent", least.map_or(10.0, |p| p.value))?;
         Ok((!window.is_zero()).then_some((window, aggression, least)))
     })

@@ -154,29 +154,23 @@ fn custom(cx: &mut Context, custom: CustomClusterType) -> Result<(Kind, Option<D
 fn eds(cx: &mut Context, name: &Arc<str>, config: EdsClusterConfig) -> Result<Discovery, Rejection> {
     let EdsClusterConfig { eds_config, service_name } = config;
     let service_name = if service_name.is_empty() { Arc::clone(name) } else { service_name.into() };
-    let mut initial_fetch_timeout = FETCH_TIMEOUT;
-    if let Some(source) = eds_config {
-        cx.at("eds_config", |cx| {
-            let core::ConfigSource {
-                authorities,
-                initial_fetch_timeout: timeout,
-                resource_api_version,
-                config_source_specifier,
-            } = source;
-            immaterial(authorities, "not implemented by Envoy either, which hides the field");
-            cx.variant::<core::ApiVersion>("resource_api_version", resource_api_version)?;
-            initial_fetch_timeout = cx.duration("initial_fetch_timeout", timeout)?.unwrap_or(FETCH_TIMEOUT);
-            match cx.required("config_source_specifier", config_source_specifier)? {
-                ConfigSourceSpecifier::Ads(_) | ConfigSourceSpecifier::Self_(_) => {}
-                ConfigSourceSpecifier::Path(_)
-                | ConfigSourceSpecifier::PathConfigSource(_)
-                | ConfigSourceSpecifier::ApiConfigSource(_) => {
-                    cx.note("config_source_specifier", "the endpoints are asked of the source of the cluster itself");
-                }
+    let source = cx.required("eds_config", eds_config)?;
+    let initial_fetch_timeout = cx.at("eds_config", |cx| {
+        let core::ConfigSource { authorities, initial_fetch_timeout, resource_api_version, config_source_specifier } =
+            source;
+        immaterial(authorities, "not implemented by Envoy either, which hides the field");
+        cx.variant::<core::ApiVersion>("resource_api_version", resource_api_version)?;
+        match cx.required("config_source_specifier", config_source_specifier)? {
+            ConfigSourceSpecifier::Ads(_) | ConfigSourceSpecifier::Self_(_) => {}
+            ConfigSourceSpecifier::Path(_)
+            | ConfigSourceSpecifier::PathConfigSource(_)
+            | ConfigSourceSpecifier::ApiConfigSource(_) => {
+                cx.note("config_source_specifier", "the endpoints are asked of the source of the cluster itself");
             }
-            Ok::<_, Rejection>(())
-        })?;
-    }
+        }
+        let timeout = cx.duration("initial_fetch_timeout", initial_fetch_timeout)?;
+        Ok::<_, Rejection>(timeout.unwrap_or(FETCH_TIMEOUT))
+    })?;
     Ok(Discovery::Eds { service_name, initial_fetch_timeout })
 }
 

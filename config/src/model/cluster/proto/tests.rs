@@ -226,6 +226,8 @@ fn refusals_name_the_field() {
         (json!({"name": ""}), "name"),
         (json!({"connectTimeout": "0s"}), "connect_timeout"),
         (json!({"type": "EDS"}), "eds_cluster_config"),
+        (json!({"type": "EDS", "edsClusterConfig": {}}), "eds_cluster_config.eds_config"),
+        (json!({"leastRequestLbConfig": {"choiceCount": 1}}), "least_request_lb_config.choice_count"),
         (json!({"loadAssignment": {"endpoints": []}}), "load_assignment.cluster_name"),
         (
             json!({"loadAssignment": load("a.b")}),

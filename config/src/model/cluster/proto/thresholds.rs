@@ -66,11 +66,11 @@ fn per_host(cx: &Context, thresholds: Thresholds) -> Result<(RoutingPriority, Op
         track_remaining,
         max_connection_pools,
     } = thresholds;
+    immaterial(track_remaining, "no gauge is kept by host");
     let other = max_pending_requests.is_some()
         || max_requests.is_some()
         || max_retries.is_some()
         || retry_budget.is_some()
-        || track_remaining
         || max_connection_pools.is_some();
     if other {
         return Err(cx.reject("", "per_host_thresholds may set max_connections only"));
