@@ -4,6 +4,7 @@ mod summary;
 
 pub use summary::{Counts, Finding, What};
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -54,6 +55,14 @@ pub struct ListenerEntry {
 /// Chains of one listener that run their last good version: (chain name, why the new one can't be run).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeldChains(pub Box<[(Arc<str>, Unsupported)]>);
+
+impl Deref for HeldChains {
+    type Target = [(Arc<str>, Unsupported)];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
 
 /// A cluster, its endpoints, and where they came from.
 #[derive(Debug)]
