@@ -6,9 +6,7 @@ use config::snapshot::{Changes, Kind, Snapshot};
 use config::xds::Status;
 use config::xds::status::KindStatus;
 
-use crate::metrics::{
-    ClusterManagerStat, ControlPlaneStat, Registry, Scope, SubscriptionStat, ZonegateStat,
-};
+use crate::metrics::{ClusterManagerStat, ControlPlaneStat, Registry, Scope, SubscriptionStat, ZonegateStat};
 
 /// Handles held for good, so that the series are there from the start.
 #[derive(Debug)]

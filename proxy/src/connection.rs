@@ -249,8 +249,19 @@ mod tests {
         fn of2<F>(_: fn(&'static mut Connection, &'static mut Stream) -> F) -> usize {
             size_of::<F>()
         }
-        eprintln!("serve {} flow {} conn {} up {}", of3(serve), size_of::<Flow>(), size_of::<Connection>(), size_of::<crate::report::flow::Upstream>());
-        eprintln!("run {} lease {} stream {}", of2(|c, s| c.prepare(s)), size_of::<crate::upstream::Lease>(), size_of::<Stream>());
+        eprintln!(
+            "serve {} flow {} conn {} up {}",
+            of3(serve),
+            size_of::<Flow>(),
+            size_of::<Connection>(),
+            size_of::<crate::report::flow::Upstream>()
+        );
+        eprintln!(
+            "run {} lease {} stream {}",
+            of2(|c, s| c.prepare(s)),
+            size_of::<crate::upstream::Lease>(),
+            size_of::<Stream>()
+        );
         eprintln!("open {}", of2(|c, s| c.open(s)));
     }
 }

@@ -297,6 +297,13 @@ pub(crate) fn kill_where(kill: Kill, gone: impl Fn(&Arc<FilterChain>) -> bool) -
     hit.len()
 }
 
+/// Ends all of this worker's connections; how many there are.
+pub(crate) fn kill_all(kill: Kill) -> usize {
+    let all: Vec<_> = WORKER.with_borrow(|worker| worker.live.iter().flatten().map(Arc::clone).collect());
+    all.iter().for_each(|control| control.kill(kill));
+    all.len()
+}
+
 fn due(from: Instant, limit: Option<Duration>) -> u32 {
     match limit {
         None | Some(Duration::ZERO) => 0,

@@ -128,6 +128,11 @@ impl Engine {
         }
     }
 
+    /// The end: nothing is accepted any more.
+    pub fn stop(mut self) {
+        self.listeners.stop_accepting(false);
+    }
+
     fn put_in_force(&mut self, changes: &Changes) -> Vec<(Arc<str>, BindError)> {
         let snapshot = self.store.snapshot();
         self.view.snapshot.store(Arc::clone(&snapshot));
@@ -189,7 +194,8 @@ impl Sink for Engine {
 
     fn status(&mut self, status: &Status) {
         let silent: Vec<_> = status.silent().map(|kind| format!("{kind:?}")).collect();
-        let line = (!silent.is_empty()).then(|| format!("the control plane's stream is up and silent: {}", silent.join(", ")));
+        let line =
+            (!silent.is_empty()).then(|| format!("the control plane's stream is up and silent: {}", silent.join(", ")));
         self.readiness.set_detail("control plane", line.as_deref());
         self.books.status(&self.view.status.load(), status);
         self.view.status.store(Arc::new(status.clone()));

@@ -36,8 +36,10 @@ pub struct Settings {
     pub bootstrap: Bootstrap,
     /// Data-path threads.
     pub concurrency: usize,
-    /// From SIGTERM to the end, and from a chain's removal to the end of its connections.
+    /// From a chain's removal to the end of its connections.
     pub drain_time: Duration,
+    /// From SIGTERM to the end: the drain time under kuma-dp's command line, zero under Envoy's.
+    pub terminate_after: Duration,
     /// How soon connections that can be told are told to end.
     pub drain_strategy: Strategy,
     /// Where Kuma's readiness reporter listens.
@@ -97,15 +99,15 @@ pub enum ProcessError {
 pub fn run(settings: Settings) -> Result<(), ProcessError> {
     let workers = Workers::start(settings.concurrency, Limits::default().pipes).map_err(ProcessError::Start)?;
     let control = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ProcessError::Start)?;
-    control.block_on(control_side(settings, &workers))
+    control.block_on(control_side(settings, workers))
 }
 
-async fn control_side(settings: Settings, workers: &Workers) -> Result<(), ProcessError> {
+async fn control_side(settings: Settings, workers: Workers) -> Result<(), ProcessError> {
     let (driver, events) = Driver::install().map_err(ProcessError::Start)?;
     let (readiness, start) = Readiness::new();
     let registry = Registry::new(workers.len());
     let sinks = Sinks::new(&registry, sink::Options::default());
-    let engine = assemble(&settings, &registry, &sinks, &readiness, workers);
+    let engine = assemble(&settings, &registry, &sinks, &readiness, &workers);
     let servers = Servers::start(&settings, &engine, &registry, &readiness, events)?;
     let engine = RefCell::new(engine);
     apply_fixed(&engine, &settings.bootstrap)?;
@@ -115,12 +117,17 @@ async fn control_side(settings: Settings, workers: &Workers) -> Result<(), Proce
     let (stop, stopped) = watch::channel(false);
     let sources = Sources::new(&settings.bootstrap.node, dynamic);
     tokio::select! {
-        () = driver.run(Machine::new(settings.drain_time), |action| act(action, &engine, &readiness, &sinks)) => {}
+        () = driver.run(Machine::new(settings.terminate_after), |action| act(action, &engine, &readiness, &sinks)) => {}
         ((), ()) = async { tokio::join!(sources.run(&engine, stopped), expire(&engine)) } => {}
     }
     drop(stop);
     servers.stop();
-    sinks.shutdown(LAST_LINES);
+    // In this order no line is lost: no new connections, the end of those that are open, their last lines.
+    engine.into_inner().stop();
+    drop(workers);
+    if !sinks.shutdown(LAST_LINES) {
+        tracing::warn!("access log: lines that could not be written in time are lost");
+    }
     Ok(())
 }
 

@@ -4,15 +4,16 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use crate::control::{self, TICK};
+use crate::control::{self, Kill, TICK};
 use crate::metrics::enter_worker;
 use crate::relay::{Budget, install_pipes};
 
-/// The running workers; dropping it stops them and closes their connections.
+/// The running workers; dropping it stops them and closes their connections, which report first.
 #[derive(Debug)]
 pub struct Workers {
     workers: Vec<Worker>,
@@ -82,9 +83,21 @@ impl Worker {
                     () = tick() => {}
                     _ = stopped => {}
                 }
+                end_connections().await;
             });
         })?;
         Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+/// Most time for this worker's connections to write their reports at the end.
+const LAST_REPORTS: Duration = Duration::from_secs(1);
+
+/// Ends this worker's connections and lets them report what they moved: dropped, they could not.
+async fn end_connections() {
+    let end = Instant::now() + LAST_REPORTS;
+    while control::kill_all(Kill::Drained) > 0 && Instant::now() < end {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -110,5 +123,36 @@ impl Drop for Workers {
                 tracing::error!("a worker thread panicked");
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::control::Registered;
+
+    #[test]
+    fn connections_report_before_their_worker_ends() {
+        let workers = Workers::start(2, 0).unwrap();
+        let (open, opened) = mpsc::channel();
+        let (report, reported) = mpsc::channel();
+        for handle in workers.handles() {
+            let (open, report) = (open.clone(), report.clone());
+            handle.spawn(async move {
+                let control = Registered::new();
+                open.send(()).unwrap();
+                control.deadline().await;
+                report.send(control.killed()).unwrap();
+            });
+        }
+        assert_eq!(opened.iter().take(2).count(), 2);
+        let started = Instant::now();
+        drop(workers);
+        let reasons: Vec<_> = reported.try_iter().collect();
+        assert_eq!(reasons, vec![Some(crate::error::CloseReason::Drained); 2]);
+        assert!(started.elapsed() < LAST_REPORTS, "nobody waits for what has ended");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proxy::admin::{Level, LogLevels};
 use proxy::lifecycle::drain::Strategy;
@@ -25,10 +26,13 @@ pub fn serve(settings: Settings) -> Result<(), ServeError> {
         DrainStrategy::Immediate => Strategy::Immediate,
     };
     let metrics_socket: Option<PathBuf> = kuma.as_ref().map(|kuma| kuma.sockets.metrics.clone());
+    // kuma-dp waits before it stops Envoy; Envoy itself stops at once.
+    let terminate_after = if kuma.is_some() { drain_time } else { Duration::ZERO };
     let result = proxy::process::run(proxy::process::Settings {
         bootstrap,
         concurrency: concurrency.get(),
         drain_time,
+        terminate_after,
         drain_strategy,
         readiness,
         admin_address_path,

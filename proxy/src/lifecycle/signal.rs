@@ -2,7 +2,7 @@
 //!
 //! | event | while running | while draining for good (after SIGUSR2) | while ending |
 //! |---|---|---|---|
-//! | SIGTERM, SIGINT | terminating, fail health checks, wait the drain time | stop at once | stop at once |
+//! | SIGTERM, SIGINT | terminating, fail health checks, wait (or stop at once) | stop at once | stop at once |
 //! | SIGUSR2 | drain listeners, go on | nothing | nothing |
 //! | SIGUSR1, `/reopen_logs` | reopen logs | the same | the same |
 //! | `/drain_listeners` | as asked | the same | the same |
@@ -10,7 +10,7 @@
 //! | `/quitquitquit` | stop at once | the same | the same |
 //!
 //! Source: Kuma `app/kuma-dp/cmd/run.go` (the goroutine before `ComponentManager.Start`), which always waits the whole
-//! drain time, even without connections.
+//! drain time, even without connections. Envoy alone stops at once (`InstanceBase::shutdown`): a wait of zero.
 
 use std::io;
 use std::time::Duration;
@@ -67,13 +67,13 @@ enum Life {
 #[derive(Debug)]
 pub struct Machine {
     life: Life,
-    drain_time: Duration,
+    wait: Duration,
 }
 
 impl Machine {
-    /// Running. `drain_time`: from SIGTERM to the end.
-    pub const fn new(drain_time: Duration) -> Self {
-        Self { life: Life::Running, drain_time }
+    /// Running. `wait`: from SIGTERM to the end; zero: none.
+    pub const fn new(wait: Duration) -> Self {
+        Self { life: Life::Running, wait }
     }
 
     /// Takes an event and says what to do about it.
@@ -85,8 +85,11 @@ impl Machine {
             (_, Event::Quit)
             | (Life::Draining | Life::Ending, Event::Terminate)
             | (Life::Ending, Event::DrainTimeOver) => (Life::Stopped, vec![Action::Stop]),
+            (Life::Running, Event::Terminate) if self.wait.is_zero() => {
+                (Life::Stopped, vec![Action::Terminating, Action::FailHealthCheck, Action::Stop])
+            }
             (Life::Running, Event::Terminate) => {
-                (Life::Ending, vec![Action::Terminating, Action::FailHealthCheck, Action::Wait(self.drain_time)])
+                (Life::Ending, vec![Action::Terminating, Action::FailHealthCheck, Action::Wait(self.wait)])
             }
             (Life::Running, Event::Drain) => (Life::Draining, vec![Action::DrainListeners(DrainListeners::FOR_GOOD)]),
             (life, Event::Drain | Event::DrainTimeOver) => (life, vec![]),
@@ -183,6 +186,14 @@ mod tests {
             run(&[Event::Terminate, Event::DrainTimeOver]),
             [vec![Action::Terminating, Action::FailHealthCheck, Action::Wait(DRAIN)], vec![Action::Stop]]
         );
+    }
+
+    #[test]
+    fn without_a_wait_terminate_stops_at_once() {
+        let mut machine = Machine::new(Duration::ZERO);
+        let actions = machine.on(Event::Terminate);
+        assert_eq!(actions, [Action::Terminating, Action::FailHealthCheck, Action::Stop]);
+        assert_eq!(machine.on(Event::Terminate), [], "stopped");
     }
 
     #[test]

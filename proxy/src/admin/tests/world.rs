@@ -9,7 +9,7 @@ use bytes::Bytes;
 use config::json::Converter;
 use config::model::address::Address;
 use config::reject::{FieldPath, Ignored, Rejection, Unsupported};
-use config::snapshot::{Changes, ClusterEntry, Kind, ListenerEntry, Rejected, Snapshot, Source};
+use config::snapshot::{Changes, ClusterEntry, HeldChains, Kind, ListenerEntry, Rejected, Snapshot, Source};
 use config::xds::Status;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -246,7 +246,7 @@ pub(super) fn configuration(dynamic: usize) -> Snapshot {
     }
     snapshot.listeners.insert_mut("inbound:1".into(), listener("inbound:1"));
     let held = Unsupported { what: "a.newer.Filter".into(), path: path("filter_chains[0].filters[0]") };
-    snapshot.held.insert_mut("inbound:1".into(), [("main".into(), held)].into());
+    snapshot.held.insert_mut("inbound:1".into(), Arc::new(HeldChains([("main".into(), held)].into())));
     let note = Ignored { path: path("policy.drop_overloads"), note: "never mind" };
     snapshot.endpoint_notes.insert_mut("default:backend-1".into(), [note].into());
     let secret = json!({"name": "id", "tls_certificate": {"private_key": {"inline_string": SECRET}}});
