@@ -78,9 +78,10 @@ fn execute(cli: Cli, env: &Env) -> Result<(), CliError> {
         }
         Some(Command::Run(args)) => {
             let config = run::config::RunConfig::resolve(&args, env).map_err(RunError::from)?;
-            logging::start(&cli.log, config.data_path_level.as_deref(), config.component_levels.as_deref())?;
+            let data_path = config.data_path_level.as_deref();
+            let log = logging::start(&cli.log, data_path, config.component_levels.as_deref())?;
             let settings = run::prepare(config)?;
-            Ok(serve::serve(settings)?)
+            Ok(serve::serve(settings, log)?)
         }
         None if cli.envoy.config_path.is_none() && cli.envoy.config_yaml.is_none() => {
             Cli::command().write_long_help(&mut std::io::stderr())?;
@@ -92,9 +93,9 @@ fn execute(cli: Cli, env: &Env) -> Result<(), CliError> {
             report.verdict().map_err(CliError::Invalid)
         }
         None => {
-            logging::start(&cli.log, None, cli.envoy.component_log_level.as_deref())?;
+            let log = logging::start(&cli.log, None, cli.envoy.component_log_level.as_deref())?;
             let settings = envoy::prepare(&cli.envoy)?;
-            Ok(serve::serve(settings)?)
+            Ok(serve::serve(settings, log)?)
         }
     }
 }

@@ -63,6 +63,7 @@ pub fn prepare(args: &EnvoyArgs) -> Result<Settings, EnvoyError> {
         },
         readiness: None,
         admin_address_path: args.admin_address_path.clone(),
+        config_path: args.config_path.clone(),
         kuma: None,
     })
 }

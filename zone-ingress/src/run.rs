@@ -91,6 +91,7 @@ pub fn prepare(config: RunConfig) -> Result<Settings, RunError> {
         drain_strategy: DrainStrategy::Immediate,
         readiness: Some(readiness),
         admin_address_path: None,
+        config_path: None,
         kuma: Some(Kuma {
             sockets: Sockets::new(&sockets_in, &name, &mesh),
             mesh,

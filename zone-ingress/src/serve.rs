@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy::admin::{Level, LogLevels};
 use proxy::lifecycle::drain::Strategy;
 use proxy::process::{About, ProcessError};
 
+use crate::logging::Levels;
 use crate::settings::{DrainStrategy, Settings};
 
 /// Why the proxy ended otherwise than asked.
@@ -19,8 +19,17 @@ pub struct ServeError(#[from] ProcessError);
 ///
 /// # Errors
 /// What stopped it.
-pub fn serve(settings: Settings) -> Result<(), ServeError> {
-    let Settings { bootstrap, concurrency, drain_time, drain_strategy, readiness, admin_address_path, kuma } = settings;
+pub fn serve(settings: Settings, log: Levels) -> Result<(), ServeError> {
+    let Settings {
+        bootstrap,
+        concurrency,
+        drain_time,
+        drain_strategy,
+        readiness,
+        admin_address_path,
+        config_path,
+        kuma,
+    } = settings;
     let drain_strategy = match drain_strategy {
         DrainStrategy::Gradual => Strategy::Gradual,
         DrainStrategy::Immediate => Strategy::Immediate,
@@ -28,6 +37,8 @@ pub fn serve(settings: Settings) -> Result<(), ServeError> {
     let metrics_socket: Option<PathBuf> = kuma.as_ref().map(|kuma| kuma.sockets.metrics.clone());
     // kuma-dp waits before it stops Envoy; Envoy itself stops at once.
     let terminate_after = if kuma.is_some() { drain_time } else { Duration::ZERO };
+    let config_path = config_path.map(|path| path.display().to_string()).unwrap_or_default();
+    let about = About { version: crate::version::text(false), config_path, log_level: log.default_level().to_owned() };
     let result = proxy::process::run(proxy::process::Settings {
         bootstrap,
         concurrency: concurrency.get(),
@@ -37,22 +48,10 @@ pub fn serve(settings: Settings) -> Result<(), ServeError> {
         readiness,
         admin_address_path,
         metrics_socket,
-        log: Arc::new(Levels),
-        about: About { version: crate::version::text(false), ..About::default() },
+        log: Arc::new(log),
+        about,
     });
     // Holds the sockets until nothing listens on them any more.
     drop(kuma);
     Ok(result?)
-}
-
-struct Levels;
-
-impl LogLevels for Levels {
-    fn set(&self, _target: Option<&str>, _level: Level) -> Result<(), String> {
-        Err("log levels are fixed at the start".to_owned())
-    }
-
-    fn all(&self) -> Vec<(String, Level)> {
-        vec![("default".to_owned(), Level::Info)]
-    }
 }

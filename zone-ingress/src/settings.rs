@@ -25,6 +25,8 @@ pub struct Settings {
     pub readiness: Option<SocketAddr>,
     /// Written with the admin server's address once it is known (`--admin-address-path`).
     pub admin_address_path: Option<PathBuf>,
+    /// The bootstrap's file (`-c`); `None` where it came from the control plane.
+    pub config_path: Option<PathBuf>,
     /// What only Kuma has; `None` for `-c FILE`.
     pub kuma: Option<Kuma>,
 }
