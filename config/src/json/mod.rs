@@ -28,6 +28,7 @@ pub use error::{Fault, JsonError, Path};
 pub use text::parse_text;
 
 use print::Node;
+use read::Reading;
 use schema::{Message, Schema};
 
 /// Converts messages, named by their full proto names (`envoy.config.bootstrap.v3.Bootstrap`). Costs nothing to make.
@@ -46,13 +47,15 @@ impl Converter {
     /// base64 and `Any` with `@type` as in protobuf's JSON mapping. An unknown field, type or enum value is an error.
     pub fn to_bytes(&self, message: &str, value: &Value) -> Result<Vec<u8>, JsonError> {
         let mut out = Vec::new();
-        read::Reader { schema: self.schema, depth: 0 }.message(self.message(message)?, value, &mut out)?;
-        Ok(out)
+        let reading = Reading::new(self.schema, false);
+        let read = reading.message(self.message(message)?, value, &mut out);
+        read.map(|()| out).map_err(|e| reading.fault().unwrap_or_else(|| JsonError::Syntax(e.to_string())))
     }
 
-    /// Encodes a document in JSON or YAML.
+    /// Encodes a document in JSON or YAML, which is read as it goes: no more is held than what is made of it (and for
+    /// YAML, what its parser holds).
     pub fn text_to_bytes(&self, message: &str, text: &str) -> Result<Vec<u8>, JsonError> {
-        self.to_bytes(message, &parse_text(text)?)
+        text::to_bytes(self.schema, self.message(message)?, text)
     }
 
     /// Prints a message as Envoy's admin endpoints do: proto field names, enums by name, 64-bit integers as strings,

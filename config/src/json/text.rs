@@ -1,62 +1,70 @@
-//! JSON or YAML text to a JSON value.
+//! JSON or YAML text, to wire format or to a JSON value.
 
-use serde_json::{Map, Value as Json};
+use serde::de::DeserializeSeed as _;
+use serde_json::Value as Json;
 use serde_yaml_ng::Value as Yaml;
 
 use super::error::JsonError;
+use super::read::{Reading, Tree};
+use super::schema::{Message, Schema};
 
-/// Reads a document. JSON is tried first where it looks like JSON; all else is YAML, of which JSON is a part.
+/// Encodes a document.
+pub(super) fn to_bytes(schema: Schema, message: Message, text: &str) -> Result<Vec<u8>, JsonError> {
+    let mut out = Vec::new();
+    if looks_like_json(text) {
+        let reading = Reading::new(schema, false);
+        let mut parser = serde_json::Deserializer::from_str(text);
+        match reading.message(message, &mut parser, &mut out).and_then(|()| parser.end()) {
+            Ok(()) => return Ok(out),
+            // The text is JSON; it is not what it should be.
+            Err(_) => {
+                if let Some(fault) = reading.fault() {
+                    return Err(fault);
+                }
+            }
+        }
+        out.clear();
+    }
+    let reading = Reading::new(schema, true);
+    let read = if has_merge_keys(text) {
+        reading.message(message, merged(text)?, &mut out)
+    } else {
+        reading.message(message, serde_yaml_ng::Deserializer::from_str(text), &mut out)
+    };
+    read.map(|()| out).map_err(|e| reading.fault().unwrap_or_else(|| JsonError::Syntax(e.to_string())))
+}
+
+/// Reads a document. JSON is tried first where it looks like JSON; all else is YAML, of which JSON is a part. Numbers
+/// of YAML are taken as Envoy takes them.
+///
+/// # Errors
+/// [`JsonError::Syntax`].
 pub fn parse_text(text: &str) -> Result<Json, JsonError> {
-    if text.trim_start().starts_with('{')
+    if looks_like_json(text)
         && let Ok(json) = serde_json::from_str(text)
     {
         return Ok(json);
     }
-    let mut yaml: Yaml = serde_yaml_ng::from_str(text).map_err(|e| JsonError::Syntax(e.to_string()))?;
-    yaml.apply_merge().map_err(|e| JsonError::Syntax(e.to_string()))?;
-    convert(yaml)
+    let tree = Tree { yaml: true };
+    let read = match has_merge_keys(text) {
+        true => tree.deserialize(merged(text)?),
+        false => tree.deserialize(serde_yaml_ng::Deserializer::from_str(text)),
+    };
+    read.map_err(|e| JsonError::Syntax(e.to_string()))
 }
 
-fn convert(yaml: Yaml) -> Result<Json, JsonError> {
-    Ok(match yaml {
-        Yaml::Null => Json::Null,
-        Yaml::Bool(b) => Json::Bool(b),
-        Yaml::Number(n) => number(&n),
-        Yaml::String(s) => Json::String(s),
-        Yaml::Sequence(items) => Json::Array(items.into_iter().map(convert).collect::<Result<_, _>>()?),
-        Yaml::Mapping(fields) => {
-            let mut map = Map::new();
-            for (key, value) in fields {
-                map.insert(key_text(&key)?, convert(value)?);
-            }
-            Json::Object(map)
-        }
-        Yaml::Tagged(tagged) => convert(tagged.value)?,
-    })
+fn looks_like_json(text: &str) -> bool {
+    text.trim_start().starts_with('{')
 }
 
-/// Keys may be written without quotes: `200: ok`, `true: yes`.
-fn key_text(key: &Yaml) -> Result<String, JsonError> {
-    match key {
-        Yaml::String(s) => Ok(s.clone()),
-        Yaml::Bool(b) => Ok(b.to_string()),
-        Yaml::Number(n) => Ok(n.to_string()),
-        Yaml::Null => Ok("null".to_owned()),
-        Yaml::Sequence(_) | Yaml::Mapping(_) | Yaml::Tagged(_) => {
-            Err(JsonError::Syntax("a key that is a list or a map".to_owned()))
-        }
-    }
+fn has_merge_keys(text: &str) -> bool {
+    text.contains("<<")
 }
 
-/// As Envoy reads YAML: integers of 32 bits are numbers, all other numbers go on as strings. Numeric fields take both;
-/// in a `Struct` (metadata, runtime layers) they stay strings.
-fn number(n: &serde_yaml_ng::Number) -> Json {
-    if let Some(v) = n.as_i64().and_then(|v| i32::try_from(v).ok()) {
-        return v.into();
-    }
-    match n.as_f64() {
-        Some(v) if v.is_nan() => "NaN".into(),
-        Some(v) if v.is_infinite() => if v > 0.0 { "Infinity" } else { "-Infinity" }.into(),
-        _ => n.to_string().into(),
-    }
+/// `<<: *anchor` needs the whole tree.
+fn merged(text: &str) -> Result<Yaml, JsonError> {
+    let bad = |e: serde_yaml_ng::Error| JsonError::Syntax(e.to_string());
+    let mut yaml: Yaml = serde_yaml_ng::from_str(text).map_err(bad)?;
+    yaml.apply_merge().map_err(bad)?;
+    Ok(yaml)
 }

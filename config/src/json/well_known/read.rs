@@ -4,25 +4,18 @@ use serde_json::Value as Json;
 
 use super::WellKnown;
 use crate::json::clock;
-use crate::json::error::{Fault, JsonError};
+use crate::json::error::JsonError;
 use crate::json::loose;
-use crate::json::read::{Reader, wrong_type};
+use crate::json::read::wrong_type;
 use crate::json::scalar::{self, Scalar};
 use crate::json::schema::{Message, snake};
 use crate::json::wire::put_bytes;
 
 impl WellKnown {
     /// Appends the message that `json` says.
-    pub(crate) fn read(
-        self,
-        reader: Reader,
-        message: Message,
-        json: &Json,
-        out: &mut Vec<u8>,
-    ) -> Result<(), JsonError> {
+    pub(crate) fn read(self, message: Message, json: &Json, out: &mut Vec<u8>) -> Result<(), JsonError> {
         let text = |expected| json.as_str().ok_or_else(|| wrong_type(expected, json));
         match self {
-            Self::Any => any(reader, json, out),
             Self::Duration => {
                 let expected = "a duration like \"1.5s\"";
                 clock::parse_duration(text(expected)?)
@@ -41,7 +34,8 @@ impl WellKnown {
                 }
                 Ok(())
             }
-            Self::Struct | Self::TypedStruct => {
+            // The two that are read as messages never come here.
+            Self::Struct | Self::TypedStruct | Self::Any => {
                 let fields = json.as_object().ok_or_else(|| wrong_type("an object", json))?;
                 loose::encode_struct(fields, out);
                 Ok(())
@@ -64,29 +58,6 @@ impl WellKnown {
             }
         }
     }
-}
-
-fn any(reader: Reader, json: &Json, out: &mut Vec<u8>) -> Result<(), JsonError> {
-    let object = json.as_object().ok_or_else(|| wrong_type("an object with \"@type\"", json))?;
-    if object.is_empty() {
-        return Ok(());
-    }
-    let url = object.get("@type").and_then(Json::as_str).ok_or_else(|| JsonError::here(Fault::NoType))?;
-    let message = reader.schema.message_of_url(url);
-    let message = message.ok_or_else(|| JsonError::here(Fault::UnknownType(url.to_owned())))?;
-    let mut inner = Vec::new();
-    let deeper = Reader { depth: reader.depth + 1, ..reader };
-    if WellKnown::boxed_in_any(message.name) {
-        let value = object.get("value").unwrap_or(&Json::Null);
-        deeper.message(message, value, &mut inner).map_err(|e| e.in_field("value"))?;
-    } else {
-        deeper.object(message, object, &mut inner)?;
-    }
-    put_bytes(1, url.as_bytes(), out);
-    if !inner.is_empty() {
-        put_bytes(2, &inner, out);
-    }
-    Ok(())
 }
 
 /// `Duration` and `Timestamp` are alike on the wire.
