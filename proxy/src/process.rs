@@ -48,6 +48,8 @@ pub struct Settings {
     pub admin_address_path: Option<PathBuf>,
     /// Where MeshMetric's listener looks for Prometheus text (`kuma-mh-….sock`).
     pub metrics_socket: Option<PathBuf>,
+    /// How access logs are written.
+    pub sinks: sink::Options,
     /// Log levels that can be changed while the process runs.
     pub log: Arc<dyn LogLevels>,
     /// What `/server_info` says of how the process was started.
@@ -106,7 +108,7 @@ async fn control_side(settings: Settings, workers: Workers) -> Result<(), Proces
     let (driver, events) = Driver::install().map_err(ProcessError::Start)?;
     let (readiness, start) = Readiness::new();
     let registry = Registry::new(workers.len());
-    let sinks = Sinks::new(&registry, sink::Options::default());
+    let sinks = Sinks::new(&registry, settings.sinks);
     let engine = assemble(&settings, &registry, &sinks, &readiness, &workers);
     let servers = Servers::start(&settings, &engine, &registry, &readiness, events)?;
     let engine = RefCell::new(engine);

@@ -8,7 +8,7 @@ use config::bootstrap::{Bootstrap, BootstrapError, StatsTag, TagValue, envoy as 
 
 use crate::args::{EnvoyArgs, Strategy};
 use crate::run::host;
-use crate::settings::{DrainStrategy, Settings};
+use crate::settings::{DrainStrategy, Logs, Settings};
 
 /// Envoy's `--drain-time-s`.
 const DRAIN_TIME: Duration = Duration::from_secs(600);
@@ -63,6 +63,10 @@ pub fn prepare(args: &EnvoyArgs) -> Result<Settings, EnvoyError> {
         },
         readiness: None,
         admin_address_path: args.admin_address_path.clone(),
+        logs: Logs {
+            flush_interval: args.file_flush_interval_msec.map(Duration::from_millis),
+            flush_bytes: args.file_flush_min_size_kb.map(|kib| kib.saturating_mul(1024)),
+        },
         config_path: args.config_path.clone(),
         kuma: None,
     })

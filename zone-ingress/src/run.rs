@@ -20,7 +20,7 @@ use ::config::xds::token::Secret;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use crate::settings::{DrainStrategy, Kuma, Settings, Sockets};
+use crate::settings::{DrainStrategy, Kuma, Logs, Settings, Sockets};
 use crate::version;
 use config::{ConfigError, RunConfig};
 use work_dir::{WorkDir, WorkDirError};
@@ -91,6 +91,7 @@ pub fn prepare(config: RunConfig) -> Result<Settings, RunError> {
         drain_strategy: DrainStrategy::Immediate,
         readiness: Some(readiness),
         admin_address_path: None,
+        logs: Logs::default(),
         config_path: None,
         kuma: Some(Kuma {
             sockets: Sockets::new(&sockets_in, &name, &mesh),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use proxy::lifecycle::drain::Strategy;
 use proxy::process::{About, ProcessError};
+use proxy::report::sink;
 
 use crate::logging::Levels;
 use crate::settings::{DrainStrategy, Settings};
@@ -27,9 +28,16 @@ pub fn serve(settings: Settings, log: Levels) -> Result<(), ServeError> {
         drain_strategy,
         readiness,
         admin_address_path,
+        logs,
         config_path,
         kuma,
     } = settings;
+    let sinks = sink::Options::default();
+    let sinks = sink::Options {
+        flush_interval: logs.flush_interval.unwrap_or(sinks.flush_interval),
+        flush_bytes: logs.flush_bytes.unwrap_or(sinks.flush_bytes),
+        ..sinks
+    };
     let drain_strategy = match drain_strategy {
         DrainStrategy::Gradual => Strategy::Gradual,
         DrainStrategy::Immediate => Strategy::Immediate,
@@ -48,6 +56,7 @@ pub fn serve(settings: Settings, log: Levels) -> Result<(), ServeError> {
         readiness,
         admin_address_path,
         metrics_socket,
+        sinks,
         log: Arc::new(log),
         about,
     });

@@ -25,6 +25,8 @@ pub struct Settings {
     pub readiness: Option<SocketAddr>,
     /// Written with the admin server's address once it is known (`--admin-address-path`).
     pub admin_address_path: Option<PathBuf>,
+    /// How access logs are written.
+    pub logs: Logs,
     /// The bootstrap's file (`-c`); `None` where it came from the control plane.
     pub config_path: Option<PathBuf>,
     /// What only Kuma has; `None` for `-c FILE`.
@@ -46,6 +48,15 @@ pub struct Kuma {
     pub sidecar: Sidecar,
     /// How often dynamic configuration is looked at.
     pub refresh_interval: Duration,
+}
+
+/// When access-log lines are written to their file; `None`: as Envoy does by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Logs {
+    /// At the latest after so long (`--file-flush-interval-msec`).
+    pub flush_interval: Option<Duration>,
+    /// Once so many bytes wait (`--file-flush-min-size-kb`).
+    pub flush_bytes: Option<usize>,
 }
 
 /// `--drain-strategy`.

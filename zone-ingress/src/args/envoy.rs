@@ -44,6 +44,12 @@ pub struct EnvoyArgs {
     /// A tag of all statistics, as name:value; may be repeated
     #[arg(long, value_name = "TAG")]
     pub stats_tag: Vec<String>,
+    /// Milliseconds after which access-log lines are written to their file, 10,000 by default
+    #[arg(long, value_name = "MSEC")]
+    pub file_flush_interval_msec: Option<u64>,
+    /// Write access-log lines once so many KiB wait, 64 by default
+    #[arg(long, value_name = "KB")]
+    pub file_flush_min_size_kb: Option<usize>,
     /// Of no effect.
     #[command(flatten)]
     pub rest: EnvoyRest,
@@ -122,8 +128,4 @@ pub struct EnvoyRest {
     pub allow_unknown_fields: bool,
     #[arg(long, hide_short_help = true, value_name = "VERSION")]
     pub local_address_ip_version: Option<String>,
-    #[arg(long, hide_short_help = true, value_name = "MSEC")]
-    pub file_flush_interval_msec: Option<u64>,
-    #[arg(long, hide_short_help = true, value_name = "KB")]
-    pub file_flush_min_size_kb: Option<u64>,
 }
