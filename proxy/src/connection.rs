@@ -33,9 +33,10 @@ pub(crate) async fn serve(accepted: Accepted, active: Arc<Active>, shared: Arc<S
         Ok(_permits) => match Box::pin(connection.prepare(&mut stream)).await {
             Err(reason) => reason,
             Ok(mut established) => {
-                let reason = match established.log_every() {
-                    None => established.relay(&connection, &mut stream).await,
-                    Some(every) => Box::pin(established.relay_and_log(&mut connection, &mut stream, every)).await,
+                let reason = if established.is_watched() {
+                    Box::pin(established.relay_and_watch(&mut connection, &mut stream)).await
+                } else {
+                    established.relay(&connection, &mut stream).await
                 };
                 established.account(&mut connection, &reason);
                 reason

@@ -1,12 +1,13 @@
 //! The last filters of a chain at L4: `tcp_proxy` and `direct_response`.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use config::model::tcp_proxy::{Destination, More, Route, TcpProxy};
+use tokio_util::sync::CancellationToken;
 
 use crate::connection::Connection;
 use crate::error::{CloseReason, ConnectError};
@@ -35,20 +36,25 @@ impl Established {
     }
 
     /// `access_log_flush_interval`.
-    pub(crate) fn log_every(&self) -> Option<Duration> {
+    fn log_every(&self) -> Option<Duration> {
         self.proxy.more.as_deref().and_then(|more| more.access_log_flush_interval)
     }
 
-    /// The same as [`relay`](Self::relay), with a line about the connection so far now and then.
-    pub(crate) async fn relay_and_log(
-        &mut self,
-        connection: &mut Connection,
-        client: &mut Stream,
-        every: Duration,
-    ) -> CloseReason {
+    /// Something else than the two sockets has to be watched: [`relay_and_watch`](Self::relay_and_watch).
+    pub(crate) fn is_watched(&self) -> bool {
+        self.log_every().is_some() || self.lease.removal().is_some()
+    }
+
+    /// The same as [`relay`](Self::relay), with a line about the connection so far now and then
+    /// (`access_log_flush_interval`), until the endpoint is removed (`close_connections_on_host_set_change`).
+    pub(crate) async fn relay_and_watch(&mut self, connection: &mut Connection, client: &mut Stream) -> CloseReason {
+        let (every, removal) = (self.log_every(), self.lease.removal().cloned());
         loop {
-            if let Ok(reason) = tokio::time::timeout(every, self.relay(connection, client)).await {
-                return reason;
+            tokio::select! {
+                biased;
+                reason = self.relay(connection, client) => return reason,
+                () = cancelled(removal.as_ref()) => return CloseReason::HostRemoved,
+                () = over(every) => {}
             }
             let moved = self.relay.moved();
             let flow = connection.report.flow_mut();
@@ -58,7 +64,7 @@ impl Established {
     }
 
     /// Closes the endpoint's side and enters what was moved into the books.
-    pub(crate) fn account(self: Box<Self>, connection: &mut Connection, reason: &CloseReason) {
+    pub(crate) fn account(mut self: Box<Self>, connection: &mut Connection, reason: &CloseReason) {
         let moved = self.relay.moved();
         let flow = connection.report.flow_mut();
         (flow.received, flow.sent) = (moved.up, moved.down);
@@ -70,8 +76,25 @@ impl Established {
         match reason {
             CloseReason::IdleTimeout => self.stats.inc(TcpStat::IdleTimeout),
             CloseReason::MaxDuration => self.stats.inc(TcpStat::MaxDownstreamConnectionDuration),
+            // To Envoy whoever ends last has closed.
+            CloseReason::UpstreamReset => self.lease.closed_by_peer(),
+            CloseReason::Done if self.relay.client_ended_first() => self.lease.closed_by_peer(),
             _ => {}
         }
+    }
+}
+
+async fn cancelled(token: Option<&CancellationToken>) {
+    match token {
+        Some(token) => token.cancelled().await,
+        None => pending().await,
+    }
+}
+
+async fn over(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => pending().await,
     }
 }
 

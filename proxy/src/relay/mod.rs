@@ -49,6 +49,11 @@ impl Relay {
         self.moved
     }
 
+    /// Both sides have ended, the client first.
+    pub(crate) fn client_ended_first(&self) -> bool {
+        self.down.ended_last()
+    }
+
     /// Ready when both directions have ended, one side failed, or `control` says to stop. `limit` is the most that is
     /// read at once (`per_connection_buffer_limit_bytes`).
     pub(crate) fn poll(

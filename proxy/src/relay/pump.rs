@@ -37,7 +37,10 @@ enum State {
     },
     /// The source ended; what is left still has to be written.
     Ending,
-    Done,
+    /// `last`: after the other direction.
+    Done {
+        last: bool,
+    },
 }
 
 /// Bytes on their way while the sink is full, or the pipe of a direction that splices.
@@ -64,7 +67,12 @@ impl Pump {
     }
 
     pub(super) fn is_done(&self) -> bool {
-        self.state == State::Done
+        matches!(self.state, State::Done { .. })
+    }
+
+    /// It ended, and the other direction had ended before.
+    pub(super) fn ended_last(&self) -> bool {
+        self.state == State::Done { last: true }
     }
 
     /// Moves bytes from `from` to `to` until one of them would block or the turn is over. `last` says that the other
@@ -85,14 +93,14 @@ impl Pump {
                 State::Copy => self.copy(cx, from, to, limit, moved)?,
                 State::Splice { small } => self.splice(cx, from, small)?,
                 State::Ending => {
-                    self.state = State::Done;
+                    self.state = State::Done { last };
                     if !last {
                         // An endpoint that is gone already has no use for our end; the other direction tells.
                         let _ = to.poll_finish(cx);
                     }
                     return Ok(Step::Wait);
                 }
-                State::Done => return Ok(Step::Wait),
+                State::Done { .. } => return Ok(Step::Wait),
             };
             if more.is_pending() {
                 return Ok(Step::Wait);

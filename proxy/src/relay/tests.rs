@@ -15,6 +15,8 @@ struct Between {
     client: TcpStream,
     endpoint: TcpStream,
     relay: JoinHandle<(CloseReason, Moved)>,
+    /// Sent when it is over.
+    client_first: tokio::sync::oneshot::Receiver<bool>,
     control: std::sync::Arc<Control>,
 }
 
@@ -29,13 +31,15 @@ async fn between(head: &[u8], limit: usize) -> Between {
     let (endpoint, towards) = pair().await;
     let control = std::sync::Arc::new(Control::default());
     let (head, shared) = (Box::from(head), std::sync::Arc::clone(&control));
+    let (ended, client_first) = tokio::sync::oneshot::channel();
     let relay = tokio::spawn(async move {
         let (mut near, mut towards) = (Stream::Tcp(near), Stream::Tcp(towards));
         let mut relay = Relay::new(head);
         let reason = poll_fn(|cx| relay.poll(cx, &mut near, &mut towards, &shared, limit)).await;
+        let _ = ended.send(relay.client_ended_first());
         (reason, relay.moved())
     });
-    Between { client, endpoint, relay, control }
+    Between { client, endpoint, relay, client_first, control }
 }
 
 fn noise(length: usize) -> Vec<u8> {
@@ -57,6 +61,19 @@ async fn forwards_the_head_first_and_half_closes_both_ways() {
     b.client.read_to_end(&mut seen).await.unwrap();
     assert_eq!(seen, b"still here");
     assert_eq!(b.relay.await.unwrap(), (CloseReason::Done, Moved { up: 11, down: 10 }));
+}
+
+/// Seen with Envoy 1.40: who ends last has closed (`upstream_cx_destroy_remote`: the endpoint).
+#[tokio::test]
+async fn knows_who_ended_first() {
+    for client_first in [true, false] {
+        let Between { mut client, mut endpoint, client_first: seen, .. } = between(b"", 1 << 20).await;
+        let (first, last) = if client_first { (&mut client, &mut endpoint) } else { (&mut endpoint, &mut client) };
+        first.shutdown().await.unwrap();
+        assert_eq!(last.read(&mut [0]).await.unwrap(), 0);
+        last.shutdown().await.unwrap();
+        assert_eq!(seen.await.unwrap(), client_first);
+    }
 }
 
 /// Both directions at once, larger than any buffer between, the reader slower than the writer.
