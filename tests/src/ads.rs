@@ -1,11 +1,13 @@
 //! Resources written as JSON, sent to a proxy by the harness' control plane.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use config::json::Converter;
 use config::snapshot::Kind;
 use serde_json::{Value, json};
 
 use crate::bootstrap::{address, merged};
-use crate::control_plane::{ControlPlane, Options, Quirks};
+use crate::control_plane::{Bootstrap, ControlPlane, Options, Quirks};
 use crate::process::{ADMIN, Site};
 
 /// A control plane without TLS, so that Envoy can be sent to it as well; `node` on every request, as Kuma 2.13 wants.
@@ -43,6 +45,14 @@ pub fn bootstrap(site: &Site, control_plane: &ControlPlane) -> Value {
             "cds_config": {"ads": {}, "resource_api_version": "V3"},
         },
     })
+}
+
+/// Lets the control plane answer `/bootstrap`, as Kuma's does, with the [`bootstrap`] for this site.
+pub fn answer_bootstrap(site: &Site, control_plane: &ControlPlane) {
+    let text = STANDARD.encode(bootstrap(site, control_plane).to_string());
+    let sidecar = json!({"networking": {"address": site.address.to_string()}});
+    let body = json!({"bootstrap": text, "kumaSidecarConfiguration": sidecar});
+    control_plane.set_bootstrap(Bootstrap { status: 200, body: body.to_string().into() });
 }
 
 /// A cluster whose endpoints come by EDS; `more` is merged into it.

@@ -53,6 +53,7 @@ impl MeshService {
         let (notes, name) = (Arc::clone(&seen), Arc::<str>::from(name));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                let _ = stream.set_nodelay(true);
                 let (acceptor, notes, name) = (TlsAcceptor::from(Arc::clone(&tls)), Arc::clone(&notes), name.clone());
                 tokio::spawn(async move {
                     let Ok(stream) = acceptor.accept(stream).await else { return };

@@ -81,23 +81,34 @@ impl Proxy {
     /// # Panics
     /// When it ends instead, with its log.
     pub async fn start(kind: Kind, site: Site, bootstrap: &Value) -> Self {
-        Self::start_with(kind, site, bootstrap, &[]).await
-    }
-
-    /// The same with more arguments.
-    pub async fn start_with(kind: Kind, site: Site, bootstrap: &Value, arguments: &[&str]) -> Self {
-        let mut proxy = Self::spawn(kind, site, bootstrap, arguments);
-        until("the proxy's readiness", async || {
-            proxy.assert_running();
-            let answer = http::request(proxy.admin(), "GET", "/ready").await;
-            answer.is_ok_and(|(status, _)| status == 200).then_some(())
-        })
-        .await;
+        let mut proxy = Self::spawn(kind, site, bootstrap);
+        proxy.is_ready().await;
         proxy
     }
 
+    /// Starts ours as `kuma-dp` is started, with these arguments after `run`, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it ends instead, with its log.
+    pub async fn run(site: Site, arguments: &[&str]) -> Self {
+        let mut command = Command::new(ingress::binary());
+        command.arg("run").args(arguments).arg("--work-dir").arg(site.file("work")).env("NO_COLOR", "1");
+        let mut proxy = Self::launch(Kind::Ours, site, command);
+        proxy.is_ready().await;
+        proxy
+    }
+
+    async fn is_ready(&mut self) {
+        until("the proxy's readiness", async || {
+            self.assert_running();
+            let answer = http::request(self.admin(), "GET", "/ready").await;
+            answer.is_ok_and(|(status, _)| status == 200).then_some(())
+        })
+        .await;
+    }
+
     /// Starts it without waiting.
-    pub fn spawn(kind: Kind, site: Site, bootstrap: &Value, arguments: &[&str]) -> Self {
+    pub fn spawn(kind: Kind, site: Site, bootstrap: &Value) -> Self {
         let (binary, line): (PathBuf, CommandLine) = match kind {
             Kind::Ours => (ingress::binary(), ingress::command),
             Kind::Envoy => (envoy::binary().expect("Envoy, looked for before"), envoy::command),
@@ -105,14 +116,17 @@ impl Proxy {
         let file = site.file("bootstrap.yaml");
         // JSON is YAML.
         std::fs::write(&file, format!("{bootstrap:#}")).expect("a bootstrap file");
+        Self::launch(kind, site, line(&binary, &file))
+    }
+
+    fn launch(kind: Kind, site: Site, mut command: Command) -> Self {
         let log = std::fs::File::create(site.file("log")).expect("a log file");
-        let child = line(&binary, &file)
-            .args(arguments)
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
             .spawn()
-            .unwrap_or_else(|e| panic!("{}: {e}", binary.display()));
+            .unwrap_or_else(|e| panic!("{command:?}: {e}"));
         Self { kind, site, child }
     }
 

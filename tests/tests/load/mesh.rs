@@ -2,7 +2,7 @@
 
 use config::snapshot::Kind as Of;
 use serde_json::{Value, json};
-use tests::ads::{bootstrap, control_plane, eds_cluster, endpoints, put};
+use tests::ads::{answer_bootstrap, bootstrap, control_plane, eds_cluster, endpoints, put};
 use tests::backend::Backend;
 use tests::bootstrap::{chain, listener, tcp_proxy};
 use tests::client::{Outcome, visit};
@@ -33,11 +33,25 @@ pub(crate) fn service(n: usize) -> String {
 impl Mesh {
     /// Services, a control plane that knows them, and a proxy that has been told.
     pub(crate) async fn start() -> Self {
-        Self::start_with(&[]).await
+        Self::with(async |site, control_plane| {
+            let config = bootstrap(&site, control_plane);
+            Proxy::start(Kind::Ours, site, &config).await
+        })
+        .await
     }
 
-    /// The same with more arguments for the proxy.
-    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
+    /// The same with a proxy started as `kuma-dp` is, with this drain time.
+    pub(crate) async fn run(drain_time: &str) -> Self {
+        Self::with(async |site, control_plane| {
+            answer_bootstrap(&site, control_plane);
+            let (url, drain) = (control_plane.url(), format!("--drain-time={drain_time}"));
+            let arguments = ["--proxy-type=ingress", "--name=test", "--cp-address", &url, &drain];
+            Proxy::run(site, &arguments).await
+        })
+        .await
+    }
+
+    async fn with(start: impl AsyncFnOnce(Site, &ControlPlane) -> Proxy) -> Self {
         let mut services = Vec::new();
         for n in 0..SERVICES {
             services.push([Backend::echo(&service(n)).await, Backend::echo(&service(n)).await]);
@@ -50,8 +64,7 @@ impl Mesh {
         }
         let site = Site::new();
         put(&control_plane, Of::Listener, &listener("in", site.at(IN), &chains(3600)));
-        let config = bootstrap(&site, &control_plane);
-        let proxy = Proxy::start_with(Kind::Ours, site, &config, arguments).await;
+        let proxy = start(site, &control_plane).await;
         let mesh = Self { control_plane, proxy, services };
         for n in 0..SERVICES {
             mesh.is_served(&service(n)).await;
