@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod host;
+mod values;
 pub mod work_dir;
 
 #[cfg(test)]
