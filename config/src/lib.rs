@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod json;
 pub mod model;
 pub mod reject;
+pub mod runtime;
 pub mod snapshot;
 pub mod source;
 pub mod store;

@@ -76,7 +76,7 @@ impl Connection {
     fn admit(&self) -> Result<(OpenPermit, ListenerPermit), CloseReason> {
         let open = self.active.open.fetch_add(1, Ordering::Relaxed);
         let of_listener = ListenerPermit(Arc::clone(&self.active));
-        if self.version.listener.connection_limit.is_some_and(|limit| open >= limit) {
+        if open >= self.active.limit() {
             return Err(CloseReason::ListenerLimit);
         }
         let Some(of_process) = self.shared.connection() else { return Err(CloseReason::GlobalLimit) };

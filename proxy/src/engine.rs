@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use config::reject::{FieldPath, Rejection};
+use config::runtime::Layers;
 use config::snapshot::{Changes, Kind, Snapshot};
 use config::store::{Applied, Batch, Store};
 use config::xds::{Sink, Status};
@@ -42,6 +43,7 @@ pub struct Engine {
     readiness: Readiness,
     waiting: Waiting,
     books: Books,
+    runtime: Layers,
 }
 
 /// What the first configuration is waited for.
@@ -61,13 +63,16 @@ pub struct Parts {
     pub readiness: Readiness,
     /// How long connections of removed chains may live on.
     pub drain_time: Duration,
+    /// Runtime values of the bootstrap.
+    pub runtime: Layers,
 }
 
 impl Engine {
     /// Nothing configured yet.
     pub fn new(parts: Parts, workers: &Workers) -> Self {
-        let Parts { shared, system, readiness, drain_time } = parts;
-        let listeners = Listeners::new(Arc::clone(&shared), workers.handles().cloned().collect(), drain_time);
+        let Parts { shared, system, readiness, drain_time, runtime } = parts;
+        let mut listeners = Listeners::new(Arc::clone(&shared), workers.handles().cloned().collect(), drain_time);
+        listeners.set_runtime(runtime.resolve(&Snapshot::default()));
         let books = Books::new(&shared.registry);
         Self {
             store: Store::default(),
@@ -78,6 +83,7 @@ impl Engine {
             readiness,
             waiting: Waiting::default(),
             books,
+            runtime,
         }
     }
 
@@ -179,6 +185,9 @@ impl Sink for Engine {
             let version = versions.iter().find(|(n, _)| *n == name).map(|(_, v)| Arc::clone(v)).unwrap_or_default();
             let rejection = Rejection { path: FieldPath("address".into()), reason: error.to_string().into() };
             applied.rejected.push((name, version, rejection));
+        }
+        if kind == Kind::Runtime {
+            self.listeners.set_runtime(self.runtime.resolve(&self.store.snapshot()));
         }
         self.tell_refusals(&applied);
         if !fixed {

@@ -246,7 +246,8 @@ fn assemble(
     };
     let shared = Shared::new(clusters, Arc::clone(registry), Arc::clone(sinks), limits);
     let system = System::new(parts);
-    let parts = Parts { shared, system, readiness: readiness.clone(), drain_time: settings.drain_time };
+    let (drain_time, runtime) = (settings.drain_time, settings.bootstrap.runtime.clone());
+    let parts = Parts { shared, system, readiness: readiness.clone(), drain_time, runtime };
     Engine::new(parts, workers)
 }
 

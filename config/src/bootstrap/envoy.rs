@@ -167,7 +167,7 @@ fn convert(cx: &mut Context, bootstrap: pb::Bootstrap, statics: &statics::Static
 
     let dynamic = dynamic_resources.unwrap_or_default();
     let mut dynamic = cx.at("dynamic_resources", |cx| source::dynamic(cx, dynamic, statics))?;
-    let limit = cx.at("layered_runtime", |cx| runtime::read(cx, layered_runtime, &mut dynamic))?;
+    let (runtime, limit) = cx.at("layered_runtime", |cx| runtime::read(cx, layered_runtime, &mut dynamic))?;
     let mut overload = cx.at("overload_manager", |cx| overload::read(cx, overload_manager))?;
     overload.max_connections = overload.max_connections.or(limit);
     Ok(Bootstrap {
@@ -177,6 +177,7 @@ fn convert(cx: &mut Context, bootstrap: pb::Bootstrap, statics: &statics::Static
         dynamic,
         stats: cx.at("stats_config", |cx| stats::read(cx, stats_config))?,
         overload,
+        runtime,
         raw: Bytes::new(),
         ignored: Box::default(),
     })

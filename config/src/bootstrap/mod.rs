@@ -13,6 +13,7 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 
 use crate::model::address::Address;
 use crate::reject::{Ignored, Rejection};
+use crate::runtime::Layers;
 use crate::source::file::FileSource;
 use crate::store::Batch;
 use crate::xds::client::{Client, Protocol};
@@ -34,6 +35,8 @@ pub struct Bootstrap {
     pub stats: Stats,
     /// `overload_manager`.
     pub overload: Overload,
+    /// `layered_runtime`.
+    pub runtime: Layers,
     /// The whole message, for `/config_dump` (`BootstrapConfigDump.bootstrap`).
     pub raw: Bytes,
     /// What is set and not honoured.

@@ -15,8 +15,8 @@ pub type Loaded = (Batch, Vec<(Arc<str>, Rejection)>);
 /// # Errors
 /// It cannot be read, or is no list of resources.
 pub fn load(file: &FileSource) -> Result<Loaded, FileError> {
-    let content = std::fs::read(&file.path)
-        .map_err(|source| FileError::Unreadable { path: file.path.clone(), source })?;
+    let content =
+        std::fs::read(&file.path).map_err(|source| FileError::Unreadable { path: file.path.clone(), source })?;
     let Contents { version, resources } = read(file.kind, &file.path, &content)?;
     let mut refused = Vec::new();
     let mut upserts = Vec::new();

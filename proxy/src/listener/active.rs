@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use config::model::chain::{FilterChain, Handler, SourceType, TransportProtocol};
 use config::model::listener::Listener;
+use config::runtime::Numbers;
 use config::snapshot::{Changes, Snapshot};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
@@ -70,6 +71,8 @@ pub struct Active {
     version: ArcSwap<Version>,
     pub(crate) stats: Arc<Scope<ListenerStat>>,
     pub(crate) open: AtomicU64,
+    /// Most connections at a time; the largest number: any.
+    limit: AtomicU64,
     accept_failures: AtomicU64,
     stop: CancellationToken,
 }
@@ -95,6 +98,17 @@ impl Active {
         self.accept_failures.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// The listener's own limit, or else the runtime's.
+    fn set_limit(&self, runtime: &Numbers) {
+        let listener = self.listener();
+        let limit = listener.connection_limit.or_else(|| runtime.listener_limit(&listener.name));
+        self.limit.store(limit.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     pub(crate) fn version(&self) -> Arc<Version> {
         self.version.load_full()
     }
@@ -111,6 +125,7 @@ pub struct Listeners {
     workers: Vec<Handle>,
     active: HashMap<Arc<str>, Arc<Active>>,
     manager: Arc<Scope<ListenerManagerStat>>,
+    runtime: Numbers,
     drain_time: Duration,
     stopped: bool,
 }
@@ -120,12 +135,26 @@ impl Listeners {
     pub fn new(shared: Arc<Shared>, workers: Vec<Handle>, drain_time: Duration) -> Self {
         let manager = shared.registry.listener_manager();
         manager.set(ListenerManagerStat::WorkersStarted, 1);
-        Self { shared, workers, active: HashMap::new(), manager, drain_time, stopped: false }
+        Self {
+            shared,
+            workers,
+            active: HashMap::new(),
+            manager,
+            runtime: Numbers::default(),
+            drain_time,
+            stopped: false,
+        }
     }
 
     /// Those that have their sockets.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Active>> {
         self.active.values()
+    }
+
+    /// Takes over runtime values: limits on connections hold for the next one that is accepted.
+    pub fn set_runtime(&mut self, runtime: Numbers) {
+        self.runtime = runtime;
+        self.active.values().for_each(|active| active.set_limit(&self.runtime));
     }
 
     /// Applies the named listeners of `snapshot`, and no more. Which of them can't have their address.
@@ -175,9 +204,11 @@ impl Listeners {
             version: ArcSwap::from_pointee(Version::new(Arc::clone(listener), None, &self.shared)),
             stats: self.shared.registry.listener(&listener.stat_name),
             open: AtomicU64::new(0),
+            limit: AtomicU64::new(u64::MAX),
             accept_failures: AtomicU64::new(0),
             stop: CancellationToken::new(),
         });
+        active.set_limit(&self.runtime);
         for (worker, sockets) in self.workers.iter().zip(sockets) {
             for (address, socket) in sockets.into_iter().enumerate() {
                 self.accept_on(worker, &active, address, socket);
@@ -206,6 +237,7 @@ impl Listeners {
         let kept: HashSet<u128> = after.chains.iter().map(|state| state.chain.id).collect();
         let gone = before.chains.iter().filter(|state| !kept.contains(&state.chain.id)).map(Arc::clone).collect();
         active.version.store(after);
+        active.set_limit(&self.runtime);
         self.manager.inc(ListenerManagerStat::ListenerModified);
         self.manager.inc(ListenerManagerStat::ListenerInPlaceUpdated);
         self.drain(gone, ListenerManagerStat::TotalFilterChainsDraining);

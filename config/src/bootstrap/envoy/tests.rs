@@ -156,11 +156,14 @@ fn runtime_layers_and_limits() {
     let bootstrap = ok("
 layered_runtime:
   layers:
-  - {name: s, static_layer: {overload.global_downstream_max_connections: 50000}}
+  - {name: s, static_layer: {overload.global_downstream_max_connections: 50000, envoy.resource_limits.listener.in.connection_limit: 2}}
   - {name: g, rtds_layer: {name: gateway.listeners, rtds_config: {ads: {}}}}
 ");
     assert_eq!(bootstrap.overload.max_connections, Some(50000));
     assert_eq!(&*bootstrap.dynamic.layers[0], "gateway.listeners");
+    let numbers = bootstrap.runtime.resolve(&crate::snapshot::Snapshot::default());
+    assert_eq!(numbers.listener_limit("in"), Some(2));
+    assert!(bootstrap.ignored.is_empty(), "{:?}", bootstrap.ignored);
     let yaml = "overload_manager: {resource_monitors: [{name: c, typed_config: {'@type': x/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig, max_active_downstream_connections: 9}}]}";
     assert_eq!(ok(yaml).overload.max_connections, Some(9));
     assert!(refused(&yaml.replace(": 9", ": 0")).contains("value must be greater than 0"));
