@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use config::snapshot::{Changes, Kind, Snapshot};
+use config::snapshot::{Changes, Counts, Kind, Snapshot};
 use config::xds::Status;
 use config::xds::status::KindStatus;
 
@@ -11,6 +11,7 @@ use crate::metrics::{ClusterManagerStat, ControlPlaneStat, Registry, Scope, Subs
 /// Handles held for good, so that the series are there from the start.
 #[derive(Debug)]
 pub(crate) struct Books {
+    registry: Arc<Registry>,
     clusters: Arc<Scope<ClusterManagerStat>>,
     control_plane: Arc<Scope<ControlPlaneStat>>,
     cds: Arc<Scope<SubscriptionStat>>,
@@ -21,8 +22,12 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    pub(crate) fn new(registry: &Registry) -> Self {
+    pub(crate) fn new(registry: &Arc<Registry>) -> Self {
+        for name in [CDS_VERSION, LDS_VERSION, IDENTIFIER] {
+            registry.set_text(name, "");
+        }
         Self {
+            registry: Arc::clone(registry),
             clusters: registry.cluster_manager(),
             control_plane: registry.control_plane(),
             cds: registry.cds(),
@@ -63,7 +68,43 @@ impl Books {
         subscription(&self.cds, &before.kinds[Kind::Cluster], &now.kinds[Kind::Cluster]);
         subscription(&self.lds, &before.kinds[Kind::Listener], &now.kinds[Kind::Listener]);
         self.ours.set(ZonegateStat::XdsSilent, count(now.silent().count()));
+        let version = |status: &Status, kind| Arc::clone(&status.kinds[kind].version);
+        self.text(CDS_VERSION, &version(before, Kind::Cluster), &version(now, Kind::Cluster));
+        self.text(LDS_VERSION, &version(before, Kind::Listener), &version(now, Kind::Listener));
+        self.text(IDENTIFIER, &before.identifier, &now.identifier);
     }
+
+    fn text(&self, name: &str, before: &str, now: &str) {
+        if now != before {
+            self.registry.set_text(name, now);
+        }
+    }
+}
+
+const CDS_VERSION: &str = "cluster_manager.cds.version_text";
+const LDS_VERSION: &str = "listener_manager.lds.version_text";
+const IDENTIFIER: &str = "control_plane.identifier";
+
+/// Sets `zonegate.config.…`. It goes over all resources, so it is for those who render, not for each change.
+pub(crate) fn count_findings(registry: &Registry, snapshot: &Snapshot) {
+    let Counts { rejected, ignored, unsupported, held } = snapshot.counts();
+    let ours = registry.zonegate();
+    ours.set(ZonegateStat::ConfigResourcesRejected, count(rejected));
+    ours.set(ZonegateStat::ConfigFieldsIgnored, count(ignored));
+    ours.set(ZonegateStat::ConfigChainsUnsupported, count(unsupported));
+    ours.set(ZonegateStat::ConfigChainsHeld, count(held));
+}
+
+/// What is known of all streams and files: what one has not been answered, another may have.
+pub(crate) fn merged(known: &Status, now: &Status) -> Status {
+    let mut merged = now.clone();
+    for kind in Kind::ALL {
+        let of = &mut merged.kinds[kind];
+        if of.update_attempt == 0 && !of.silent && known.kinds[kind].update_attempt > 0 {
+            *of = known.kinds[kind].clone();
+        }
+    }
+    merged
 }
 
 fn subscription(scope: &Scope<SubscriptionStat>, before: &KindStatus, now: &KindStatus) {
@@ -85,4 +126,35 @@ fn subscription(scope: &Scope<SubscriptionStat>, before: &KindStatus, now: &Kind
 
 fn count(n: usize) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(kind: Kind, version: &str, attempts: u64) -> Status {
+        let mut status = Status::default();
+        status.identifier = "cp".into();
+        status.kinds[kind].version = version.into();
+        status.kinds[kind].update_attempt = attempts;
+        status
+    }
+
+    #[test]
+    fn streams_of_their_own_do_not_hide_each_other() {
+        let registry = Registry::new(1);
+        let books = Books::new(&registry);
+        let mut known = Status::default();
+        let told = [(Kind::Cluster, "c1", 1), (Kind::Listener, "l1", 1), (Kind::Cluster, "c2", 2)];
+        for (kind, version, attempts) in told {
+            let now = merged(&known, &answered(kind, version, attempts));
+            books.status(&known, &now);
+            known = now;
+        }
+        assert_eq!(registry.cds().get(SubscriptionStat::UpdateAttempt), 2);
+        assert_eq!(registry.lds().get(SubscriptionStat::UpdateAttempt), 1);
+        let texts = registry.texts();
+        let text = |name: &str| &*texts[name];
+        assert_eq!((text(CDS_VERSION), text(LDS_VERSION), text(IDENTIFIER)), ("c2", "l1", "cp"));
+    }
 }

@@ -13,10 +13,12 @@ use arc_swap::ArcSwap;
 use config::reject::{FieldPath, Rejection};
 use config::runtime::Layers;
 use config::snapshot::{Changes, Kind, Snapshot};
+use config::source::file::FileSource;
 use config::store::{Applied, Batch, Store};
+use config::xds::status::KindStatus;
 use config::xds::{Sink, Status};
 
-use crate::books::Books;
+use crate::books::{Books, merged};
 use crate::lifecycle::drain::DrainListeners;
 use crate::lifecycle::ready::{Block, Readiness, Stage};
 use crate::listener::{BindError, Listeners};
@@ -162,6 +164,11 @@ impl Engine {
         }
     }
 
+    fn tell_status(&self, now: Status) {
+        self.books.status(&self.view.status.load(), &now);
+        self.view.status.store(Arc::new(now));
+    }
+
     fn tell_refusals(&self, applied: &Applied) {
         let snapshot = self.store.snapshot();
         let refusing = snapshot.listeners.values().map(|entry| entry.unsupported.len()).sum::<usize>();
@@ -206,7 +213,13 @@ impl Sink for Engine {
         let line =
             (!silent.is_empty()).then(|| format!("the control plane's stream is up and silent: {}", silent.join(", ")));
         self.readiness.set_detail("control plane", line.as_deref());
-        self.books.status(&self.view.status.load(), status);
-        self.view.status.store(Arc::new(status.clone()));
+        let now = merged(&self.view.status.load(), status);
+        self.tell_status(now);
+    }
+
+    fn file_status(&mut self, source: &FileSource, status: &KindStatus) {
+        let mut now = Status::clone(&self.view.status.load());
+        now.kinds[source.kind] = status.clone();
+        self.tell_status(now);
     }
 }

@@ -9,6 +9,7 @@ use super::answer;
 use super::query::Query;
 use super::state::AdminState;
 use super::stream::Writers;
+use crate::books;
 use crate::lifecycle::ready::State;
 use crate::metrics::ServerStat;
 use crate::metrics::render::{self, Histograms, KindFilter};
@@ -81,4 +82,5 @@ fn refresh(state: &AdminState) {
     let now = state.readiness.state();
     server.set(ServerStat::State, i64::from(now.number()));
     server.set(ServerStat::Live, i64::from(now != State::Draining));
+    books::count_findings(&state.registry, &state.view.snapshot.load());
 }

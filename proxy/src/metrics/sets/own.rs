@@ -13,9 +13,10 @@ stat_set! {
         counter AccessLogDroppedConnectFailed = "access_log.dropped_connect_failed",
         counter AccessLogDroppedMalformed = "access_log.dropped_malformed",
         counter AccessLogFilterErrors = "access_log.filter_errors",
-        counter ConfigFieldsIgnored = "config.fields_ignored",
-        counter ConfigResourcesRejected = "config.resources_rejected",
+        gauge ConfigChainsHeld = "config.chains_held",
         gauge ConfigChainsUnsupported = "config.chains_unsupported",
+        gauge ConfigFieldsIgnored = "config.fields_ignored",
+        gauge ConfigResourcesRejected = "config.resources_rejected",
         gauge XdsSilent = "xds.silent",
     }
 }
