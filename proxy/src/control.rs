@@ -107,10 +107,9 @@ impl Control {
 
     /// Ends the connection, unless something else did before.
     pub fn kill(&self, kill: Kill) {
-        if self.kill.compare_exchange(0, kill.code(), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            if let Some(waker) = self.waker.get() {
-                waker.wake_by_ref();
-            }
+        let first = self.kill.compare_exchange(0, kill.code(), Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if let Some(waker) = self.waker.get().filter(|_| first) {
+            waker.wake_by_ref();
         }
     }
 
@@ -266,11 +265,11 @@ impl Drop for Registered {
     fn drop(&mut self) {
         // The thread may be ending, its list gone already.
         let _ = WORKER.try_with(|worker| {
-            if let Ok(mut worker) = worker.try_borrow_mut() {
-                if let Some(place) = worker.live.get_mut(self.slot as usize) {
-                    *place = None;
-                    worker.free.push(self.slot);
-                }
+            if let Ok(mut worker) = worker.try_borrow_mut()
+                && let Some(place) = worker.live.get_mut(self.slot as usize)
+            {
+                *place = None;
+                worker.free.push(self.slot);
             }
         });
     }

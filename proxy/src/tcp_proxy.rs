@@ -31,8 +31,7 @@ pub(crate) struct Established {
 impl Established {
     /// Relays until the connection is over.
     pub(crate) fn relay(&mut self, connection: &Connection, client: &mut Stream) -> impl Future<Output = CloseReason> {
-        let limit = connection.version.listener.buffer_limit as usize;
-        poll_fn(move |cx| self.relay.poll(cx, client, &mut self.endpoint, &connection.control, limit))
+        poll_fn(move |cx| self.relay.poll(cx, client, &mut self.endpoint, &connection.control))
     }
 
     /// `access_log_flush_interval`.
@@ -64,7 +63,7 @@ impl Established {
     }
 
     /// Closes the endpoint's side and enters what was moved into the books.
-    pub(crate) fn account(mut self: Box<Self>, connection: &mut Connection, reason: &CloseReason) {
+    pub(crate) fn account(&mut self, connection: &mut Connection, reason: &CloseReason) {
         let moved = self.relay.moved();
         let flow = connection.report.flow_mut();
         (flow.received, flow.sent) = (moved.up, moved.down);
@@ -122,7 +121,7 @@ pub(crate) async fn establish(
         upstream.local = endpoint.local_addr();
     }
     connection.report.connected(proxy);
-    let relay = Relay::new(head);
+    let relay = Relay::new(head, connection.version.listener.buffer_limit);
     Ok(Box::new(Established { endpoint, lease: connected.lease, relay, stats, proxy: Arc::clone(proxy) }))
 }
 

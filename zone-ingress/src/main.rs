@@ -3,6 +3,10 @@
 
 use std::process::ExitCode;
 
+/// See `.cargo/config.toml` for its settings.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     zone_ingress::cli::main(std::env::args_os(), &zone_ingress::env::Env::of_process())
 }

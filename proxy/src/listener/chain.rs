@@ -50,7 +50,7 @@ enum Candidates {
     #[default]
     None,
     One(u32),
-    Many(Box<Vec<u32>>),
+    Many(Box<[u32]>),
 }
 
 impl Candidates {
@@ -58,9 +58,9 @@ impl Candidates {
         match self {
             Self::None => *self = Self::One(chain),
             Self::One(first) if *first == chain => {}
-            Self::One(first) => *self = Self::Many(Box::new(vec![*first, chain])),
+            Self::One(first) => *self = Self::Many(Box::new([*first, chain])),
             Self::Many(all) if all.contains(&chain) => {}
-            Self::Many(all) => all.push(chain),
+            Self::Many(all) => *all = all.iter().copied().chain([chain]).collect(),
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) async fn first_bytes<R>(
     limit: usize,
     early: Vec<u8>,
     mut decide: impl FnMut(Result<&ClientHello<'_>, Refusal>) -> R,
-) -> Result<(Box<[u8]>, R), CloseReason> {
+) -> Result<Judged<R>, CloseReason> {
     let mut reader = Reader::new(limit);
     let mut got = early;
     if !got.is_empty()
@@ -52,6 +52,9 @@ pub(crate) async fn first_bytes<R>(
     .await
 }
 
+/// The bytes, and what was decided from them.
+type Judged<R> = (Box<[u8]>, R);
+
 /// One read. Bytes stay in `buffer` when they suffice, else they gather in `got`.
 fn read_round<R>(
     cx: &mut Context<'_>,
@@ -59,7 +62,7 @@ fn read_round<R>(
     got: &mut Vec<u8>,
     buffer: &mut [u8],
     mut judge: impl FnMut(&[u8]) -> Option<R>,
-) -> Poll<Result<Option<(Box<[u8]>, R)>, CloseReason>> {
+) -> Poll<Result<Option<Judged<R>>, CloseReason>> {
     let n = match ready!(stream.poll_read_slice(cx, buffer)) {
         Ok(0) => return Poll::Ready(Err(CloseReason::HelloEof)),
         Ok(n) => n,

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 pub(crate) use buffer::with as with_buffer;
 pub use pipe::Budget;
 pub(crate) use pipe::install as install_pipes;
-use pump::{Pump, Step};
+use pump::{Pump, Step, Way};
 
 use crate::control::Control;
 use crate::error::CloseReason;
@@ -36,12 +36,14 @@ pub(crate) struct Relay {
     up: Pump,
     down: Pump,
     moved: Moved,
+    /// Most that is read at once (`per_connection_buffer_limit_bytes`).
+    limit: u32,
 }
 
 impl Relay {
     /// `head` are bytes already read from the client; they go first.
-    pub(crate) fn new(head: Box<[u8]>) -> Self {
-        Self { up: Pump::starting_with(head), down: Pump::default(), moved: Moved::default() }
+    pub(crate) fn new(head: Box<[u8]>, limit: u32) -> Self {
+        Self { up: Pump::starting_with(head), down: Pump::default(), moved: Moved::default(), limit }
     }
 
     /// Bytes moved so far.
@@ -54,22 +56,20 @@ impl Relay {
         self.down.ended_last()
     }
 
-    /// Ready when both directions have ended, one side failed, or `control` says to stop. `limit` is the most that is
-    /// read at once (`per_connection_buffer_limit_bytes`).
+    /// Ready when both directions have ended, one side failed, or `control` says to stop.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         client: &mut Stream,
         endpoint: &mut Stream,
         control: &Control,
-        limit: usize,
     ) -> Poll<CloseReason> {
         control.watch(cx);
         if let Some(reason) = control.killed() {
             return Poll::Ready(reason);
         }
         let before = self.moved;
-        let result = self.both(cx, client, endpoint, limit);
+        let result = self.both(cx, client, endpoint);
         if self.moved != before {
             control.touch();
         }
@@ -77,22 +77,19 @@ impl Relay {
     }
 
     /// Gives each direction its turn.
-    fn both(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &mut Stream,
-        endpoint: &mut Stream,
-        limit: usize,
-    ) -> Poll<CloseReason> {
+    fn both(&mut self, cx: &mut Context<'_>, client: &mut Stream, endpoint: &mut Stream) -> Poll<CloseReason> {
+        let limit = self.limit as usize;
         let mut again = false;
         if !self.up.is_done() {
-            match self.up.advance(cx, (&mut *client, &mut *endpoint), limit, self.down.is_done(), &mut self.moved.up) {
+            let way = Way { from: client, to: endpoint, limit, last: self.down.is_done() };
+            match self.up.advance(cx, way, &mut self.moved.up) {
                 Ok(step) => again |= step == Step::Again,
                 Err(side) => return Poll::Ready(side.reason(CloseReason::DownstreamReset, CloseReason::UpstreamReset)),
             }
         }
         if !self.down.is_done() {
-            match self.down.advance(cx, (endpoint, client), limit, self.up.is_done(), &mut self.moved.down) {
+            let way = Way { from: endpoint, to: client, limit, last: self.up.is_done() };
+            match self.down.advance(cx, way, &mut self.moved.down) {
                 Ok(step) => again |= step == Step::Again,
                 Err(side) => return Poll::Ready(side.reason(CloseReason::UpstreamReset, CloseReason::DownstreamReset)),
             }

@@ -50,6 +50,16 @@ enum Left {
     Pipe { pipe: Pipe, held: usize },
 }
 
+/// Where bytes come from and go to in one turn.
+pub(super) struct Way<'a> {
+    pub(super) from: &'a mut Stream,
+    pub(super) to: &'a mut Stream,
+    /// Most that is read at once.
+    pub(super) limit: usize,
+    /// The other direction has ended: the end of this one needs no shutdown(2), both sockets close.
+    pub(super) last: bool,
+}
+
 /// What a turn came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -75,28 +85,20 @@ impl Pump {
         self.state == State::Done { last: true }
     }
 
-    /// Moves bytes from `from` to `to` until one of them would block or the turn is over. `last` says that the other
-    /// direction has ended: then the end of this one needs no shutdown(2), both sockets close.
-    pub(super) fn advance(
-        &mut self,
-        cx: &mut Context<'_>,
-        (from, to): (&mut Stream, &mut Stream),
-        limit: usize,
-        last: bool,
-        moved: &mut u64,
-    ) -> Result<Step, Failure> {
+    /// Moves bytes until one of the sockets would block or the turn is over.
+    pub(super) fn advance(&mut self, cx: &mut Context<'_>, mut way: Way<'_>, moved: &mut u64) -> Result<Step, Failure> {
         for _ in 0..ROUNDS {
-            if self.drain(cx, to, moved)?.is_pending() {
+            if self.drain(cx, way.to, moved)?.is_pending() {
                 return Ok(Step::Wait);
             }
             let more = match self.state {
-                State::Copy => self.copy(cx, from, to, limit, moved)?,
-                State::Splice { small } => self.splice(cx, from, small)?,
+                State::Copy => self.copy(cx, &mut way, moved)?,
+                State::Splice { small } => self.splice(cx, way.from, small)?,
                 State::Ending => {
-                    self.state = State::Done { last };
-                    if !last {
+                    self.state = State::Done { last: way.last };
+                    if !way.last {
                         // An endpoint that is gone already has no use for our end; the other direction tells.
-                        let _ = to.poll_finish(cx);
+                        let _ = way.to.poll_finish(cx);
                     }
                     return Ok(Step::Wait);
                 }
@@ -143,17 +145,10 @@ impl Pump {
     }
 
     /// One read and its write through the shared buffer.
-    fn copy(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Stream,
-        to: &mut Stream,
-        limit: usize,
-        moved: &mut u64,
-    ) -> Result<Poll<()>, Failure> {
+    fn copy(&mut self, cx: &mut Context<'_>, way: &mut Way<'_>, moved: &mut u64) -> Result<Poll<()>, Failure> {
         buffer::with(|buffer| {
-            let room = limit.clamp(1, buffer.len());
-            let n = match from.poll_read_slice(cx, &mut buffer[..room]) {
+            let room = way.limit.clamp(1, buffer.len());
+            let n = match way.from.poll_read_slice(cx, &mut buffer[..room]) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(Err(_)) => return Err(Failure::Source),
                 Poll::Ready(Ok(n)) => n,
@@ -164,7 +159,7 @@ impl Pump {
             }
             let mut written = 0;
             while written < n {
-                match to.poll_write_slice(cx, &buffer[written..n]) {
+                match way.to.poll_write_slice(cx, &buffer[written..n]) {
                     Poll::Ready(Ok(more)) => {
                         written += more;
                         *moved += more as u64;

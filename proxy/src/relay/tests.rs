@@ -26,7 +26,7 @@ async fn pair() -> (TcpStream, TcpStream) {
     (far, listener.accept().await.unwrap().0)
 }
 
-async fn between(head: &[u8], limit: usize) -> Between {
+async fn between(head: &[u8], limit: u32) -> Between {
     let (client, near) = pair().await;
     let (endpoint, towards) = pair().await;
     let control = std::sync::Arc::new(Control::default());
@@ -34,8 +34,8 @@ async fn between(head: &[u8], limit: usize) -> Between {
     let (ended, client_first) = tokio::sync::oneshot::channel();
     let relay = tokio::spawn(async move {
         let (mut near, mut towards) = (Stream::Tcp(near), Stream::Tcp(towards));
-        let mut relay = Relay::new(head);
-        let reason = poll_fn(|cx| relay.poll(cx, &mut near, &mut towards, &shared, limit)).await;
+        let mut relay = Relay::new(head, limit);
+        let reason = poll_fn(|cx| relay.poll(cx, &mut near, &mut towards, &shared)).await;
         let _ = ended.send(relay.client_ended_first());
         (reason, relay.moved())
     });
@@ -77,7 +77,7 @@ async fn knows_who_ended_first() {
 }
 
 /// Both directions at once, larger than any buffer between, the reader slower than the writer.
-async fn bulk(limit: usize) -> usize {
+async fn bulk(limit: u32) -> usize {
     const SIZE: usize = 24 << 20;
     let b = between(b"", limit).await;
     let (up, down) = (noise(SIZE), noise(SIZE + 1));
@@ -138,7 +138,9 @@ async fn small_messages_after_bulk_go_back_to_copying() {
     let mut spliced = false;
     let mut step = async |pump: &mut Pump, moved: &mut u64, until: u64| {
         poll_fn(|cx| {
-            let step = pump.advance(cx, (&mut near, &mut towards), 1 << 20, false, moved).unwrap();
+            let step = pump
+                .advance(cx, Way { from: &mut near, to: &mut towards, limit: 1 << 20, last: false }, moved)
+                .unwrap();
             spliced |= pump.splices();
             if step == Step::Again {
                 cx.waker().wake_by_ref();
