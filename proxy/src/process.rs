@@ -222,9 +222,19 @@ fn tags(bootstrap: &Bootstrap) -> Tags {
     });
     let (tags, errors) = Tags::new(&regexes.collect::<Vec<_>>());
     for error in errors {
-        tracing::warn!(tag = error.name, error = %error.source, "stats_tags: expression not understood, tag left out");
+        let tag = &error.name;
+        if error.is_look_around() {
+            // Kuma's `kafka_type`, say; nothing here has a name that it would match.
+            tracing::debug!(tag, "stats_tags: the expression uses look-around, tag left out");
+        } else {
+            tracing::warn!(tag, error = %error.source, "stats_tags: expression not understood, tag left out");
+        }
     }
-    tags
+    let fixed = bootstrap.stats.tags.iter().filter_map(|tag| match &tag.value {
+        TagValue::Fixed(value) => Some((tag.name.to_string(), value.to_string())),
+        TagValue::Regex(_) | TagValue::Default => None,
+    });
+    tags.with_fixed(fixed)
 }
 
 fn assemble(

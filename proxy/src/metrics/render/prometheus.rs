@@ -34,7 +34,7 @@ pub fn prometheus(registry: &Registry, tags: &Tags, query: &Query, out: &mut imp
     });
     result?;
     if query.wants(Kind::Counter) {
-        write_sni(registry, query, out)?;
+        write_sni(registry, tags, query, out)?;
     }
     if query.text_readouts && query.wants_texts() {
         write_texts(registry, tags, query, out)?;
@@ -212,7 +212,7 @@ fn labels(series: &Tagged) -> Vec<String> {
     series.tags.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(value))).collect()
 }
 
-fn write_sni(registry: &Registry, query: &Query, out: &mut impl Write) -> io::Result<()> {
+fn write_sni(registry: &Registry, all: &Tags, query: &Query, out: &mut impl Write) -> io::Result<()> {
     for series in crate::metrics::sni::SERIES {
         let mut sink = Sink::new(Kind::Counter, &mut *out);
         registry.sni().each(|name, totals| {
@@ -221,7 +221,8 @@ fn write_sni(registry: &Registry, query: &Query, out: &mut impl Write) -> io::Re
                 return Ok(());
             }
             let tags = vec![("sni".to_owned(), name.to_owned())];
-            sink.add(Tagged { name: format!("zonegate.sni.{}", series.name), tags }, (series.value)(totals))
+            let tagged = Tagged { name: format!("zonegate.sni.{}", series.name), tags };
+            sink.add(all.add_fixed(tagged), (series.value)(totals))
         })?;
         sink.flush()?;
     }

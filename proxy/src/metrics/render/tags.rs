@@ -24,11 +24,20 @@ pub struct TagsError {
     pub source: regex::Error,
 }
 
+impl TagsError {
+    /// The expression uses look-around, which Envoy's dialect (ECMAScript) has.
+    pub fn is_look_around(&self) -> bool {
+        matches!(&self.source, regex::Error::Syntax(text) if text.contains("look-around"))
+    }
+}
+
 /// Takes tags out of names.
 #[derive(Clone, Debug)]
 pub struct Tags {
     custom: Vec<(String, Regex)>,
     any: RegexSet,
+    /// Label and value that every series has.
+    fixed: Vec<(String, String)>,
 }
 
 /// A name without its tags, and they.
@@ -41,7 +50,7 @@ pub(super) struct Tagged {
 
 impl Default for Tags {
     fn default() -> Self {
-        Self { custom: Vec::new(), any: RegexSet::empty() }
+        Self { custom: Vec::new(), any: RegexSet::empty(), fixed: Vec::new() }
     }
 }
 
@@ -56,12 +65,25 @@ impl Tags {
             }
         }
         let any = RegexSet::new(custom.iter().map(|(_, regex)| regex.as_str())).unwrap_or_default();
-        (Self { custom, any }, errors)
+        (Self { custom, any, fixed: Vec::new() }, errors)
+    }
+
+    /// And these on every series (`fixed_value`): name and value.
+    #[must_use]
+    pub fn with_fixed(mut self, tags: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.fixed.extend(tags.into_iter().map(|(name, value)| (label(&name), value)));
+        self
+    }
+
+    /// The same on a series whose labels are known without looking at its name.
+    pub(super) fn add_fixed(&self, mut series: Tagged) -> Tagged {
+        series.tags.splice(0..0, self.fixed.iter().cloned());
+        series
     }
 
     /// Splits `name`. All tags are looked for in the whole name; what they cut out may overlap.
     pub(super) fn split(&self, name: &str) -> Tagged {
-        let mut found = Found { name, cut: Vec::new(), tags: Vec::new() };
+        let mut found = Found { name, cut: Vec::new(), tags: self.fixed.clone() };
         if self.custom.len() > self.any.len() || self.any.is_match(name) {
             for (label, regex) in &self.custom {
                 found.custom(label, regex);

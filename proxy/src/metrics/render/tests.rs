@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::*;
+use crate::metrics::sni::Totals;
 use crate::metrics::{
     CloseStat, ClusterStat, HttpStat, ListenerStat, LocalRateLimitStat, ProxyProtocolStat, Registry, Scope, StatSet,
     TcpStat,
@@ -208,8 +209,10 @@ fn tags_of_kumas_bootstrap() {
         specifier("kafka_type", r"^kafka\..*\.(.*?(?=_duration|$))"),
         specifier("worker", r"(worker_([0-9]+)\.)"),
         specifier("listener", r"((.+?)\.)rbac\."),
+        specifier("broken", "("),
     ]);
-    assert_eq!(errors.iter().map(|error| error.name.as_str()).collect::<Vec<_>>(), ["kafka_type"]);
+    let errors: Vec<_> = errors.iter().map(|error| (error.name.as_str(), error.is_look_around())).collect();
+    assert_eq!(errors, [("kafka_type", true), ("broken", false)]);
     let split = |name: &str| {
         let tagged = tags.split(name);
         (tagged.name, tagged.tags.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>())
@@ -244,4 +247,19 @@ fn tags_of_kumas_bootstrap() {
         assert_eq!(split(name), ((*left).to_owned(), expected.iter().map(|tag| (*tag).to_owned()).collect()), "{name}");
     }
     assert_eq!(HttpStat::PREFIX, "http.");
+}
+
+#[test]
+fn fixed_tags_stand_on_every_series() {
+    let registry = Registry::new(1);
+    let cluster = registry.cluster("c");
+    cluster.inc(ClusterStat::UpstreamCxTotal);
+    cluster.record(ClusterStat::UpstreamCxLengthMs, 3);
+    registry.sni().add(b"a.example", Totals { connections: 1, received: 0, sent: 0 });
+    let tags = Tags::new(&[]).0.with_fixed([("my-env".to_owned(), "prod".to_owned())]);
+    let query = Query { used_only: true, ..Query::default() };
+    let text = rendered(|out| prometheus(&registry, &tags, &query, out));
+    let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    assert!(series.len() > 3 && series.iter().all(|line| line.contains("my_env=\"prod\"")), "{text}");
+    assert!(text.contains("envoy_cluster_upstream_cx_total{my_env=\"prod\",envoy_cluster_name=\"c\"} 1"), "{text}");
 }
