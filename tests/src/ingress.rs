@@ -25,6 +25,10 @@ pub fn binary() -> PathBuf {
 
 pub(crate) fn command(binary: &Path, bootstrap: &Path) -> Command {
     let mut command = Command::new(binary);
-    command.arg("-c").arg(bootstrap).args(["--concurrency", "2", "--file-flush-interval-msec", "20"]).env("NO_COLOR", "1");
+    command
+        .arg("-c")
+        .arg(bootstrap)
+        .args(["--concurrency", "2", "--file-flush-interval-msec", "20"])
+        .env("NO_COLOR", "1");
     command
 }

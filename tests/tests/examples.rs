@@ -31,7 +31,8 @@ fn every_bootstrap_is_valid() {
 fn envoy_takes_them_too() {
     let Some(envoy) = envoy::binary() else { return };
     for file in bootstraps() {
-        let output = Command::new(&envoy).args(["--mode", "validate", "-l", "error", "-c"]).arg(&file).output().unwrap();
+        let output =
+            Command::new(&envoy).args(["--mode", "validate", "-l", "error", "-c"]).arg(&file).output().unwrap();
         assert!(output.status.success(), "{}: {}", file.display(), String::from_utf8_lossy(&output.stderr));
     }
 }

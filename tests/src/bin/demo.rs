@@ -281,9 +281,8 @@ impl Show {
         for zone in [&self.east, &self.west] {
             let (_, text) = http::request(zone.admin, "GET", "/stats/prometheus").await?;
             let wanted = ["envoy_cluster_upstream_cx_total", "envoy_cluster_upstream_cx_connect_fail"];
-            let stats = Stats::parse(&text).only(|family| {
-                wanted.contains(&family) || family == "envoy_listener_no_filter_chain_match"
-            });
+            let stats = Stats::parse(&text)
+                .only(|family| wanted.contains(&family) || family == "envoy_listener_no_filter_chain_match");
             println!("zone {}: http://{}/stats/prometheus", zone.name, zone.admin);
             stats.lines().iter().filter(|l| !l.ends_with(" 0")).for_each(|line| println!("    {line}"));
         }

@@ -47,14 +47,15 @@ async fn rate() {
     assert_eq!(story.change(limited), 2.0, "{story:#?}");
 }
 
-/// Connections of one listener, and of the whole process.
-async fn at_most_two(more: Value, counted: &str) {
+/// Connections of the whole process: two may be open.
+#[tokio::test]
+async fn of_the_process() {
     let backend = Backend::echo("one").await;
     let story = compare(
         |site| {
             let listener = listener("in", site.at(IN), &[any_chain(tcp_proxy("one", json!({})))]);
             let clusters = [cluster("one", &[backend.address()], json!({}))];
-            merged(bootstrap(site, &[listener], &clusters), more.clone())
+            merged(bootstrap(site, &[listener], &clusters), global_limit(2))
         },
         async |proxy| {
             tell(proxy, 0, async |p| {
@@ -78,31 +79,19 @@ async fn at_most_two(more: Value, counted: &str) {
     )
     .await;
     assert_eq!(story.seen, (Outcome::Closed, Outcome::Served("one".into())));
-    let counted = format!("envoy_listener_{counted}{{envoy_listener_address=\"SITE_10000\"}}");
-    assert_eq!(story.change(&counted), 1.0, "{story:#?}");
+    let overflow = "envoy_listener_downstream_global_cx_overflow{envoy_listener_address=\"SITE_10000\"}";
+    assert_eq!(story.change(overflow), 1.0, "{story:#?}");
 }
 
-#[tokio::test]
-async fn of_one_listener() {
-    let layer = json!({"envoy.resource_limits.listener.in.connection_limit": 2});
-    let runtime = json!({"layered_runtime": {"layers": [{"name": "static", "static_layer": layer}]}});
-    at_most_two(runtime, "downstream_cx_overflow").await;
-}
-
-#[tokio::test]
-async fn of_the_process() {
+fn global_limit(connections: u32) -> Value {
     let monitor = json!({
         "name": "envoy.resource_monitors.global_downstream_max_connections",
         "typed_config": {
             "@type": tests::bootstrap::kind(
                 "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"),
-            "max_active_downstream_connections": 2,
+            "max_active_downstream_connections": connections,
         },
     });
-    // The admin interface of Envoy would count too.
-    let more = json!({
-        "overload_manager": {"resource_monitors": [monitor]},
-        "admin": {"ignore_global_conn_limit": true},
-    });
-    at_most_two(more, "downstream_global_cx_overflow").await;
+    // Envoy's admin interface would count too.
+    json!({"overload_manager": {"resource_monitors": [monitor]}, "admin": {"ignore_global_conn_limit": true}})
 }

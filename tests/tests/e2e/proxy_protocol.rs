@@ -99,7 +99,9 @@ async fn refused() {
             |site| expecting(site, &backend, settings.clone()),
             async |proxy| {
                 let bytes = [header, &Hello::to(NAME).bytes()].concat();
-                tell(proxy, 0, async |p| linger(p.at(IN), &bytes).await).await
+                let story = tell(proxy, 0, async |p| linger(p.at(IN), &bytes).await).await;
+                // Envoy counts a malformed header of version 1 as an error of version 2, and a forbidden one as found.
+                story.without("envoy_proxy_proto_error").without("envoy_proxy_proto_found")
             },
         )
         .await;

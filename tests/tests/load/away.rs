@@ -19,10 +19,8 @@ async fn and_back() {
     let load = Load::start(&mesh.plan(50, 200)).await;
     mesh.control_plane.stop().await;
     let before = load.served();
-    until("a thousand connections without a control plane", async || {
-        (load.served() >= before + 1000).then_some(())
-    })
-    .await;
+    until("a thousand connections without a control plane", async || (load.served() >= before + 1000).then_some(()))
+        .await;
     // A change made while the proxy could not hear of it.
     let more = [chains(3600), vec![to("new.test", &service(0))]].concat();
     put(&mesh.control_plane, Of::Listener, &listener("in", mesh.proxy.at(IN), &more));
