@@ -63,7 +63,7 @@ async fn the_dump_is_a_config_dump_without_secrets() {
     let bytes = Converter::new().unwrap().to_bytes("envoy.admin.v3.ConfigDump", &document).unwrap();
     let dump = ConfigDump::decode(bytes.as_slice()).unwrap();
     let clusters = ClustersConfigDump::decode(dump.configs[1].value.as_slice()).unwrap();
-    assert_eq!(clusters.version_info, "v7");
+    assert_eq!(clusters.version_info, "system-v9", "of the last response, not of a resource");
     assert_eq!((clusters.static_clusters.len(), clusters.dynamic_active_clusters.len()), (1, 2));
     let failed = clusters.dynamic_active_clusters[0].error_state.as_ref().unwrap();
     assert_eq!((&*failed.version_info, &*failed.details), ("v8", "connect_timeout: must be more than zero"));

@@ -1,6 +1,5 @@
 //! The parts of the dump, in Envoy's order, and what each holds.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -45,14 +44,17 @@ impl Section {
     }
 }
 
-/// All sections; Envoy orders them by the keys of its config tracker.
+/// All sections; Envoy orders them by the keys of its config tracker. Their versions are those of the last responses
+/// (with delta `system_version_info`).
 pub(super) fn all(state: &AdminState, names: &Names, include_eds: bool) -> Vec<Section> {
     let snapshot = state.view.snapshot.load_full();
-    let mut sections = vec![bootstrap(state), clusters(&snapshot, names)];
+    let status = state.view.status.load_full();
+    let version = |kind| &*status.kinds[kind].version;
+    let mut sections = vec![bootstrap(state), clusters(&snapshot, version(Kind::Cluster), names)];
     if include_eds {
         sections.push(endpoints(state, names));
     }
-    sections.push(listeners(&snapshot, names));
+    sections.push(listeners(&snapshot, version(Kind::Listener), names));
     sections.push(Section { message: "ScopedRoutesConfigDump", fields: Vec::new() });
     sections.push(routes(&snapshot, names));
     let secrets = secrets(&snapshot, names);
@@ -70,7 +72,7 @@ fn bootstrap(state: &AdminState) -> Section {
     Section { message: "BootstrapConfigDump", fields }
 }
 
-fn clusters(snapshot: &Snapshot, names: &Names) -> Section {
+fn clusters(snapshot: &Snapshot, version: &str, names: &Names) -> Section {
     let (mut fixed, mut active, mut warming) = (Vec::new(), Vec::new(), Vec::new());
     let refused = |name: &Arc<str>| rejected(snapshot, Kind::Cluster, name);
     for (name, entry) in sorted(&snapshot.clusters, names) {
@@ -89,9 +91,8 @@ fn clusters(snapshot: &Snapshot, names: &Names) -> Section {
             warming.push(Item::DynamicCluster { source: None, rejected: Some(rejected) });
         }
     }
-    let versions = snapshot.clusters.values().chain(snapshot.warming.values()).map(|entry| &entry.source);
     let fields = vec![
-        ("version_info", Content::Text(common_version(versions))),
+        ("version_info", Content::Text(version.to_owned())),
         ("static_clusters", Content::Many(fixed)),
         ("dynamic_active_clusters", Content::Many(active)),
         ("dynamic_warming_clusters", Content::Many(warming)),
@@ -99,7 +100,7 @@ fn clusters(snapshot: &Snapshot, names: &Names) -> Section {
     Section { message: "ClustersConfigDump", fields }
 }
 
-fn listeners(snapshot: &Snapshot, names: &Names) -> Section {
+fn listeners(snapshot: &Snapshot, version: &str, names: &Names) -> Section {
     let (mut fixed, mut dynamic) = (Vec::new(), Vec::new());
     for (name, entry) in sorted(&snapshot.listeners, names) {
         let source = Arc::clone(&entry.source);
@@ -115,9 +116,8 @@ fn listeners(snapshot: &Snapshot, names: &Names) -> Section {
             dynamic.push(Item::DynamicListener { name, source: None, rejected: Some(rejected) });
         }
     }
-    let versions = snapshot.listeners.values().map(|entry| &entry.source);
     let fields = vec![
-        ("version_info", Content::Text(common_version(versions))),
+        ("version_info", Content::Text(version.to_owned())),
         ("static_listeners", Content::Many(fixed)),
         ("dynamic_listeners", Content::Many(dynamic)),
     ];
@@ -192,15 +192,6 @@ fn all_rejected(snapshot: &Snapshot, kind: Kind, names: &Names) -> Vec<(Arc<str>
     let mut entries: Vec<_> = entries.map(|((_, name), rejected)| (Arc::clone(name), Arc::clone(rejected))).collect();
     entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     entries
-}
-
-/// State of the world has one version for all; with delta there is none to show.
-fn common_version<'a>(sources: impl Iterator<Item = &'a Arc<Source>>) -> String {
-    let versions: BTreeSet<&str> = sources.filter(|source| !source.fixed).map(|source| &*source.version).collect();
-    match versions.len() {
-        1 => versions.first().map(|version| (*version).to_owned()).unwrap_or_default(),
-        _ => String::new(),
-    }
 }
 
 /// Name and encoded form of each route configuration that stands in a listener.

@@ -75,7 +75,8 @@ impl World {
             drain_time: Duration::from_secs(1),
         };
         let (sender, events) = mpsc::channel(4);
-        let status = Status { identifier: "kuma-cp".into(), ..Status::default() };
+        let mut status = Status { identifier: "kuma-cp".into(), ..Status::default() };
+        status.kinds[Kind::Cluster].version = "system-v9".into();
         let options = Options {
             version: "zonegate/0.1.0".into(),
             started: Instant::now(),
