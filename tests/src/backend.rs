@@ -53,9 +53,10 @@ impl Backend {
         .await
     }
 
-    /// Accepts and resets.
+    /// Resets once the first bytes are there.
     pub async fn resets() -> Self {
-        Self::start(|stream| async move {
+        Self::start(|mut stream| async move {
+            stream.read_u8().await?;
             // A reset instead of an orderly end.
             socket2::SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO))
         })

@@ -3,6 +3,8 @@
 //! The zones run from `examples/demo/zone-*.yaml`, with free ports in the place of the ports in the files. It ends by
 //! itself, or on Ctrl-C; with `--stay` only then.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -121,12 +123,12 @@ impl Zone {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
         let example = root.join(format!("examples/demo/zone-{name}.yaml"));
         let mut bootstrap: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&example)?)?;
-        let mut ports = std::collections::BTreeMap::new();
+        let mut ports = BTreeMap::new();
         replace_ports(&mut bootstrap, &mut |port| {
-            if !ports.contains_key(&port) {
-                ports.insert(port, services.port(port)?);
-            }
-            Ok(ports[&port])
+            Ok(match ports.entry(port) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(unknown) => *unknown.insert(services.port(port)?),
+            })
         })?;
         let program = std::env::current_exe()?.with_file_name("zone-ingress");
         let directory = program.with_file_name("demo-files");

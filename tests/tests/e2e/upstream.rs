@@ -139,7 +139,7 @@ async fn too_many_connections() {
     assert_eq!(story.logged(1, "flags"), "UO", "{story:#?}");
 }
 
-/// The endpoint accepts and resets.
+/// The endpoint takes the hello and resets.
 #[tokio::test]
 async fn reset() {
     let backend = Backend::resets().await;

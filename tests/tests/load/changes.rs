@@ -45,7 +45,7 @@ impl Changes<'_> {
             2 => self.chain_to(&format!("extra-{round}.test"), "idle_timeout"),
             3 => self.chain_to(&format!("extra-{round}.test"), "max_downstream_connection_duration"),
             // The chains under load are replaced, or the frame of their listener, so that its sockets are handed on.
-            4 if round % 2 == 0 => self.rechain(round),
+            4 if round.is_multiple_of(2) => self.rechain(round),
             4 => self.reframe(round),
             // A service under load loses an instance, and gets it back.
             5 => self.endpoints(&one, &[0]),
