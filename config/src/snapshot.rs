@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub endpoint_notes: HashTrieMapSync<Arc<str>, Arc<[Ignored]>>,
     /// Chains whose new version can't be run, so that the last good one stays, by listener; only where there are any.
     pub held: HashTrieMapSync<Arc<str>, Arc<HeldChains>>,
+    /// Clusters that only the xDS client connects to, with TLS of its own: that the data path can't is no finding.
+    pub control_planes: Arc<[Arc<str>]>,
     /// Raw secrets and routes and runtime layers by (kind, name), for `/config_dump`.
     pub other: HashTrieMapSync<(Kind, Arc<str>), Arc<Source>>,
 }

@@ -97,6 +97,13 @@ struct Step {
 }
 
 impl Store {
+    /// These clusters are the xDS client's, not the data path's.
+    #[must_use]
+    pub fn with_control_planes(mut self, names: Arc<[Arc<str>]>) -> Self {
+        self.state().control_planes = names;
+        self
+    }
+
     /// Applies one batch.
     pub fn apply(&mut self, batch: Batch) -> Applied {
         let Batch { kind, upserts, mut removed, complete, fixed } = batch;

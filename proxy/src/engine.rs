@@ -67,17 +67,19 @@ pub struct Parts {
     pub drain_time: Duration,
     /// Runtime values of the bootstrap.
     pub runtime: Layers,
+    /// Clusters of the xDS client.
+    pub control_planes: Arc<[Arc<str>]>,
 }
 
 impl Engine {
     /// Nothing configured yet.
     pub fn new(parts: Parts, workers: &Workers) -> Self {
-        let Parts { shared, system, readiness, drain_time, runtime } = parts;
+        let Parts { shared, system, readiness, drain_time, runtime, control_planes } = parts;
         let mut listeners = Listeners::new(Arc::clone(&shared), workers.handles().cloned().collect(), drain_time);
         listeners.set_runtime(runtime.resolve(&Snapshot::default()));
         let books = Books::new(&shared.registry);
         Self {
-            store: Store::default(),
+            store: Store::default().with_control_planes(control_planes),
             view: Arc::default(),
             shared,
             listeners,

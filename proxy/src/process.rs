@@ -256,8 +256,9 @@ fn assemble(
     };
     let shared = Shared::new(clusters, Arc::clone(registry), Arc::clone(sinks), limits);
     let system = System::new(parts);
+    let control_planes = settings.bootstrap.dynamic.control_planes();
     let (drain_time, runtime) = (settings.drain_time, settings.bootstrap.runtime.clone());
-    let parts = Parts { shared, system, readiness: readiness.clone(), drain_time, runtime };
+    let parts = Parts { shared, system, readiness: readiness.clone(), drain_time, runtime, control_planes };
     Engine::new(parts, workers)
 }
 

@@ -76,7 +76,7 @@ pub fn report<E: fmt::Display>(bootstrap: Result<Bootstrap, E>) -> Report {
 impl Report {
     fn bootstrap(&mut self, bootstrap: &Bootstrap) {
         self.ignored("bootstrap", &bootstrap.ignored);
-        let mut store = Store::default();
+        let mut store = Store::default().with_control_planes(bootstrap.dynamic.control_planes());
         for batch in &bootstrap.fixed {
             self.apply(&mut store, batch.clone());
         }
@@ -94,7 +94,7 @@ impl Report {
                 Err(error) => self.error(format!("file {}", file.path.display()), "", error.to_string()),
             }
         }
-        self.snapshot(&store.snapshot(), &control_planes(bootstrap));
+        self.snapshot(&store.snapshot());
     }
 
     fn apply(&mut self, store: &mut Store, batch: config::store::Batch) {
@@ -104,7 +104,7 @@ impl Report {
         }
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot, control_planes: &[&str]) {
+    fn snapshot(&mut self, snapshot: &Snapshot) {
         self.listeners = snapshot.listeners.size();
         self.clusters = snapshot.clusters.size() + snapshot.warming.size();
         for (name, entry) in snapshot.listeners.iter() {
@@ -117,7 +117,7 @@ impl Report {
         for (name, entry) in snapshot.clusters.iter().chain(snapshot.warming.iter()) {
             let resource = label(Kind::Cluster, name);
             if let Transport::Unsupported(unsupported) = &entry.cluster.transport
-                && !control_planes.contains(&&**name)
+                && !snapshot.control_planes.contains(name)
             {
                 self.unsupported(&resource, "refuses its connections", unsupported);
             }
@@ -209,14 +209,6 @@ impl fmt::Display for Finding {
         }
         f.write_str(&self.text)
     }
-}
-
-/// Static clusters that the xDS client connects to itself, TLS included.
-fn control_planes(bootstrap: &Bootstrap) -> Vec<&str> {
-    let dynamic = &bootstrap.dynamic;
-    let own = [&dynamic.listeners, &dynamic.clusters].into_iter().flatten();
-    let own = own.filter_map(|s| if let Source::Stream(ads) = s { Some(&**ads) } else { None });
-    dynamic.ads.iter().chain(own).filter_map(|ads| ads.cluster.as_deref()).collect()
 }
 
 fn label(kind: Kind, name: &str) -> String {

@@ -166,6 +166,15 @@ pub enum BootstrapError {
     Rejected(#[from] Rejection),
 }
 
+impl Dynamic {
+    /// Static clusters that the xDS client connects to itself, TLS included: not the data path's.
+    pub fn control_planes(&self) -> Arc<[Arc<str>]> {
+        let own = [&self.listeners, &self.clusters].into_iter().flatten();
+        let own = own.filter_map(|s| if let Source::Stream(ads) = s { Some(&**ads) } else { None });
+        self.ads.iter().chain(own).filter_map(|ads| ads.cluster.clone()).collect()
+    }
+}
+
 impl Bootstrap {
     /// The token file that was named on the command line is read at every stream, in the place of the token that the
     /// control plane copied into the bootstrap.

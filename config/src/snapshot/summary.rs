@@ -102,6 +102,9 @@ impl Snapshot {
         use crate::model::cluster::Transport;
         let clusters = self.clusters.iter().chain(&self.warming).filter_map(|(name, entry)| {
             let Transport::Unsupported(why) = &entry.cluster.transport else { return None };
+            if self.control_planes.contains(name) {
+                return None;
+            }
             let what = What::Unsupported("".into(), why.clone());
             Some(Finding { kind: Kind::Cluster, resource: Arc::clone(name), what })
         });
@@ -181,5 +184,22 @@ mod tests {
                  filter_chains[0].filters[0].typed_config.tunneling_config",
             ]
         );
+    }
+    #[test]
+    fn the_control_planes_own_cluster_is_no_finding() {
+        let body = testing::cluster(&json!({"name": "ads", "type": "ORIGINAL_DST", "lbPolicy": "CLUSTER_PROVIDED"}));
+        let batch = |name: &str| Batch {
+            kind: Kind::Cluster,
+            upserts: vec![Resource { name: name.into(), version: "".into(), body: body.clone() }],
+            removed: Vec::new(),
+            complete: false,
+            fixed: true,
+        };
+        let mut store = Store::default();
+        store.apply(batch("ads"));
+        assert_eq!(store.snapshot().counts().unsupported, 1);
+        let mut store = Store::default().with_control_planes(["ads".into()].into());
+        store.apply(batch("ads"));
+        assert_eq!(store.snapshot().counts(), Counts::default());
     }
 }

@@ -15,7 +15,9 @@ impl Store {
         check_name(resource, &parsed.value.name)?;
         let known = self.snapshot.warming.get(&resource.name).or_else(|| self.snapshot.clusters.get(&resource.name));
         step.report.ignored(&resource.name, &parsed.ignored, known.map_or(&[], |entry| &*entry.ignored));
-        step.report.unsupported(&resource.name, &parsed.unsupported);
+        if !self.snapshot.control_planes.contains(&resource.name) {
+            step.report.unsupported(&resource.name, &parsed.unsupported);
+        }
         self.ask(Kind::Cluster, &resource.name, Asked { routes: Vec::new(), secrets: parsed.names.secrets });
 
         let cluster = Arc::new(parsed.value);

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use config::model::cluster::Transport;
 use config::snapshot::{Kind, Snapshot};
 use config::xds::Status;
 use http::Response;
@@ -73,7 +74,7 @@ impl Page {
         sorted(lines.collect())
     }
 
-    /// Chains that refuse their connections.
+    /// Chains and clusters that refuse their connections; not those of the xDS client.
     fn refusing(&self) -> Vec<Line> {
         let lines = self.snapshot.listeners.iter().flat_map(|(name, entry)| {
             entry.unsupported.iter().map(move |(chain, why)| Line {
@@ -83,7 +84,14 @@ impl Page {
                 text: format!("chain {chain} refuses its connections: {}", why.what),
             })
         });
-        sorted(lines.collect())
+        let clusters = self.snapshot.clusters.iter().chain(self.snapshot.warming.iter());
+        let clusters = clusters.filter(|(name, _)| !self.snapshot.control_planes.contains(name));
+        let clusters = clusters.filter_map(|(name, entry)| {
+            let Transport::Unsupported(why) = &entry.cluster.transport else { return None };
+            let text = format!("refuses its connections: {}", why.what);
+            Some(Line { kind: "cluster", resource: Arc::clone(name), path: why.path.to_string(), text })
+        });
+        sorted(lines.chain(clusters).collect())
     }
 
     /// Chains that stay as they were.
@@ -102,7 +110,7 @@ impl Page {
     fn sections(&self) -> [(&'static str, &'static str, Vec<Line>); 4] {
         [
             ("rejected", "rejected resources (the last good version of each stays in force)", self.rejected()),
-            ("unsupported", "chains that refuse their connections", self.refusing()),
+            ("unsupported", "chains that refuse their connections (and clusters)", self.refusing()),
             ("held", "chains that stay at their last good version", self.held()),
             ("ignored", "fields that are set and not honoured", self.ignored()),
         ]
