@@ -31,7 +31,7 @@ lint: ## Format and clippy
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
 doc: ## The documentation of the crates, without warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --lib --document-private-items
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --lib
 
 deny: $(TARGET)/tools/bin/cargo-deny ## Licences, banned crates and sources of all dependencies
 	$< check bans licenses sources
