@@ -189,12 +189,17 @@ impl Sink for Engine {
     fn apply(&mut self, batch: Batch) -> Applied {
         let (kind, fixed) = (batch.kind, batch.fixed);
         let versions: Vec<_> = batch.upserts.iter().map(|r| (Arc::clone(&r.name), Arc::clone(&r.version))).collect();
+        let before = self.store.snapshot();
         let mut applied = self.store.apply(batch);
         for (name, error) in self.put_in_force(&applied.changes) {
             let version = versions.iter().find(|(n, _)| *n == name).map(|(_, v)| Arc::clone(v)).unwrap_or_default();
             let rejection = Rejection { path: FieldPath("address".into()), reason: error.to_string().into() };
+            // What is shown is what serves: the last version that has its sockets.
+            self.store.revert_listener(&name, before.listeners.get(&name), &rejection);
             applied.rejected.push((name, version, rejection));
         }
+        drop(before);
+        self.view.snapshot.store(self.store.snapshot());
         if kind == Kind::Runtime {
             self.listeners.set_runtime(self.runtime.resolve(&self.store.snapshot()));
         }
@@ -225,3 +230,6 @@ impl Sink for Engine {
         self.tell_status(now);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Asked, Resource, Step, Store, check_name, parse};
 use crate::model::listener::proto::{InForce, Notes, is_system};
 use crate::reject::Rejection;
-use crate::snapshot::{HeldChains, Kind, ListenerEntry, Source};
+use crate::snapshot::{HeldChains, Kind, ListenerEntry, Rejected, Source};
 
 impl Store {
     pub(super) fn upsert_listener(&mut self, step: &mut Step, resource: &Resource) -> Result<(), Rejection> {
@@ -40,6 +40,29 @@ impl Store {
         }
         step.applied.changes.listeners.push(Arc::clone(name));
         Ok(())
+    }
+
+    /// A listener that can't be put in force gives way to its `last` good version, or to none. The same bytes are
+    /// tried again when they are sent again.
+    pub fn revert_listener(&mut self, name: &Arc<str>, last: Option<&Arc<ListenerEntry>>, rejection: &Rejection) {
+        let Some(refused) = self.snapshot.listeners.get(name).map(|entry| Arc::clone(&entry.source)) else { return };
+        let mut step = Step::new(Kind::Listener, refused.fixed);
+        self.remove_listener(&mut step, name);
+        if let Some(last) = last {
+            let Source { version, body, .. } = &*last.source;
+            let resource = Resource { name: Arc::clone(name), version: Arc::clone(version), body: body.clone() };
+            // Read once more, so that all that hangs on it is as it was; what is not honoured in it was said before.
+            step.report.mute();
+            if self.upsert_listener(&mut step, &resource).is_ok() {
+                self.state().listeners.insert_mut(Arc::clone(name), Arc::clone(last));
+            }
+        }
+        let Source { version, body, .. } = &*refused;
+        let (version, body) = (Arc::clone(version), body.clone());
+        let rejected = Rejected { rejection: rejection.clone(), version, at: step.now, body };
+        let state = self.state();
+        state.rejected.insert_mut((Kind::Listener, Arc::clone(name)), Arc::new(rejected));
+        state.generation += 1;
     }
 
     fn keep_notes(&mut self, name: &Arc<str>, notes: Notes) {

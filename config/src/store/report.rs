@@ -56,6 +56,11 @@ impl Report {
         }
     }
 
+    /// Says nothing more.
+    pub(super) fn mute(&mut self) {
+        self.lines = MAX_LINES;
+    }
+
     fn line(&mut self) -> bool {
         self.lines += 1;
         self.lines <= MAX_LINES

@@ -293,3 +293,25 @@ fn a_held_chain_is_named_until_it_is_good() {
     good(&mut store, batch(Kind::Listener, vec![listener("l", &["a"])]));
     assert!(store.snapshot().held.is_empty());
 }
+
+#[test]
+fn a_listener_without_its_socket_gives_way_to_the_last_that_has_one() {
+    let mut store = Store::default();
+    let why = Rejection { path: FieldPath("address".into()), reason: "in use".into() };
+    good(&mut store, batch(Kind::Listener, vec![listener("l", &["a"])]));
+    let last = store.snapshot().listeners.get("l").cloned();
+    let second = Resource { version: "2".into(), ..listener("l", &["a", "b"]) };
+    good(&mut store, batch(Kind::Listener, vec![second.clone()]));
+    store.revert_listener(&"l".into(), last.as_ref(), &why);
+    let snapshot = store.snapshot();
+    assert!(Arc::ptr_eq(snapshot.listeners.get("l").unwrap(), last.as_ref().unwrap()));
+    let rejected = snapshot.rejected.get(&(Kind::Listener, "l".into())).unwrap();
+    assert_eq!((&*rejected.version, &rejected.rejection, &rejected.body), ("2", &why, &second.body));
+
+    let changes = good(&mut store, batch(Kind::Listener, vec![second]));
+    assert_eq!(texts(&changes.listeners), ["l"], "the same bytes are tried again");
+    assert_eq!(store.snapshot().rejected.size(), 0);
+    store.revert_listener(&"l".into(), None, &why);
+    assert!(store.snapshot().listeners.is_empty());
+    assert_eq!(store.snapshot().rejected.size(), 1);
+}

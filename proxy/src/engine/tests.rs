@@ -1,0 +1,83 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use config::json::Converter;
+use config::store::Resource;
+use tokio::runtime::Handle;
+
+use super::*;
+use crate::metrics::Registry;
+use crate::report::{Sinks, sink};
+use crate::shared::Limits;
+use crate::upstream::Clusters;
+
+fn engine(workers: &Workers) -> Engine {
+    let registry = Registry::new(workers.len());
+    let clusters = Clusters::new(Arc::clone(&registry), Handle::current());
+    let (readiness, _start) = Readiness::new();
+    let system = System::new(crate::system::Parts {
+        control: Handle::current(),
+        clusters: Arc::clone(&clusters),
+        registry: Arc::clone(&registry),
+        readiness: readiness.clone(),
+        drain_time: Duration::ZERO,
+    });
+    let sinks = Sinks::new(&registry, sink::Options::default());
+    let parts = Parts {
+        shared: Shared::new(clusters, registry, sinks, Limits::default()),
+        system,
+        readiness,
+        drain_time: Duration::ZERO,
+        runtime: Layers::default(),
+        control_planes: Arc::default(),
+    };
+    Engine::new(parts, workers)
+}
+
+fn listener(version: &str, at: SocketAddr) -> Batch {
+    let text = format!(
+        "{{name: l, address: {{socket_address: {{address: {}, port_value: {}}}}}, filter_chains: [{{filters: [{{name: d, \
+         typed_config: {{'@type': type.googleapis.com/envoy.extensions.filters.network.direct_response.v3.Config, \
+         response: {{inline_string: {version}}}}}}}]}}]}}",
+        at.ip(),
+        at.port()
+    );
+    let body = Converter::new().unwrap().text_to_bytes("envoy.config.listener.v3.Listener", &text).unwrap().into();
+    let upserts = vec![Resource { name: "l".into(), version: version.into(), body }];
+    Batch { kind: Kind::Listener, upserts, removed: Vec::new(), complete: false, fixed: false }
+}
+
+fn served(at: SocketAddr) -> String {
+    let stream = TcpStream::connect_timeout(&at, Duration::from_secs(2)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    std::io::read_to_string(stream).unwrap()
+}
+
+#[tokio::test]
+async fn a_listener_that_cannot_bind_leaves_its_last_version_in_place() {
+    let workers = Workers::start(1, 0).unwrap();
+    let mut engine = engine(&workers);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = taken.local_addr().unwrap();
+    let shown = |engine: &Engine| {
+        let snapshot = engine.view().snapshot.load_full();
+        let entry = snapshot.listeners.get("l").cloned();
+        (entry.map(|entry| entry.source.version.to_string()), snapshot.rejected.size())
+    };
+
+    let applied = engine.apply(listener("v0", at));
+    let (_, version, rejection) = &applied.rejected[0];
+    assert_eq!((&**version, &*rejection.path.0), ("v0", "address"));
+    assert_eq!(shown(&engine), (None, 1), "there is none to fall back to");
+
+    assert!(engine.apply(listener("v1", free)).rejected.is_empty());
+    assert_eq!((shown(&engine), served(free)), ((Some("v1".to_owned()), 0), "v1".to_owned()));
+    assert_eq!(engine.apply(listener("v2", at)).rejected.len(), 1);
+    assert_eq!((shown(&engine), served(free)), ((Some("v1".to_owned()), 1), "v1".to_owned()));
+
+    drop(taken);
+    assert!(engine.apply(listener("v2", at)).rejected.is_empty(), "the same again is tried again");
+    assert_eq!((shown(&engine), served(at)), ((Some("v2".to_owned()), 0), "v2".to_owned()));
+}
