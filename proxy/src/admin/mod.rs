@@ -8,8 +8,8 @@ mod certs;
 mod clusters;
 mod commands;
 mod config_dump;
-mod hijacker;
 mod info;
+mod metrics;
 mod paths;
 mod query;
 mod ready;
@@ -35,7 +35,7 @@ use crate::system::reply::Body;
 use crate::system::serve::{self, Handler, Limits};
 use crate::system::socket::Socket;
 
-pub use hijacker::serve_metrics;
+pub use metrics::serve_metrics;
 pub use state::{AdminState, Bootstrap, Level, LogLevels, Options};
 
 use paths::Page;
