@@ -133,8 +133,7 @@ mod tests {
     use super::*;
 
     fn answered(kind: Kind, version: &str, attempts: u64) -> Status {
-        let mut status = Status::default();
-        status.identifier = "cp".into();
+        let mut status = Status { identifier: "cp".into(), ..Status::default() };
         status.kinds[kind].version = version.into();
         status.kinds[kind].update_attempt = attempts;
         status

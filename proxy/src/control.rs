@@ -1,6 +1,6 @@
 //! What others may do to a connection while it lives: end it. And how its silence is noticed without a timer of its own.
 //!
-//! Every worker holds the controls of its connections and looks through them ([`tick`], ten times a second): those
+//! Every worker holds the controls of its connections and looks through them (`tick`, ten times a second): those
 //! with a deadline at every tick, the established ones as rarely as their idle timeouts allow.
 
 use std::cell::RefCell;
