@@ -1,7 +1,7 @@
 //! xDS over one aggregated stream (ADS), incremental or state of the world.
 //!
 //! [`delta::Delta`] and [`sotw::Sotw`] hold the protocol: plain state machines without I/O, messages in, messages and
-//! [`Batch`](crate::store::Batch)es out, with the same verbs: *open* a stream, *subscribe*, *receive*, *settle*.
+//! [`Batch`]es out, with the same verbs: *open* a stream, *subscribe*, *receive*, *settle*.
 //! [`client::Client`] is the only part that knows sockets and time. What a resource means is the business of the
 //! [`Sink`], usually a [`Store`](crate::store::Store) with an engine behind it; nothing is queued between the two.
 
