@@ -11,6 +11,7 @@ use config::model::address::Address;
 use config::model::cluster::{SocketOptions, Transport};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::circuit::{Attempt, Lease, Pending};
@@ -118,8 +119,11 @@ async fn open_tcp(to: std::net::SocketAddr, options: Option<&SocketOptions>) -> 
     };
     let stream = TcpStream::from_std(socket.into())?;
     if waits {
-        stream.writable().await?;
-        if let Some(error) = stream.take_error()? {
+        // A failed connect shows as both ends closed (EPOLLHUP, EPOLLERR); only then is the question worth a call.
+        let ready = stream.ready(Interest::WRITABLE).await?;
+        if ready.is_write_closed()
+            && let Some(error) = stream.take_error()?
+        {
             return Err(error);
         }
     }
