@@ -169,7 +169,8 @@ impl Drop for Block {
         if let Some((_, what)) = done {
             tracing::debug!(what = &*what, left = inner.blocks.len(), ?elapsed, "no longer waited for");
         }
-        if inner.blocks.is_empty() && !inner.live {
+        // At the end of the process whoever still waits lets go: that is not being ready.
+        if inner.blocks.is_empty() && !inner.live && !inner.terminating {
             inner.live = true;
             tracing::info!(?elapsed, "ready");
             self.shared.became_live.notify_waiters();
@@ -245,6 +246,14 @@ mod tests {
         let _late = readiness.block(Stage::Clusters, "late");
         assert_eq!(readiness.state(), State::Live);
         assert_eq!(readiness.report().waiting, [Arc::from("late")]);
+    }
+
+    #[test]
+    fn the_end_of_the_process_is_no_readiness() {
+        let (readiness, start) = Readiness::new();
+        readiness.terminate();
+        drop(start);
+        assert_eq!(readiness.state(), State::Initializing);
     }
 
     #[test]
