@@ -8,6 +8,7 @@
 
 mod certificate;
 mod error;
+pub(crate) mod explain;
 pub mod rustls;
 mod san;
 mod spiffe;

@@ -20,6 +20,8 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
 
+use crate::verify::explain;
+
 /// A gRPC server.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -93,7 +95,7 @@ pub enum ConnectError {
     #[error("no address is known")]
     NoPeer,
     /// The last of the addresses that were tried.
-    #[error("{peer}: {source}")]
+    #[error("{peer}: {}", explain::refusal(source).unwrap_or_else(|| source.to_string()))]
     Io {
         /// Which.
         peer: Peer,

@@ -14,6 +14,7 @@ use super::super::{Bootstrap, BootstrapError, envoy};
 use super::ControlPlane;
 use super::request::Request;
 use super::roots::{RootsError, ServerTrust};
+use crate::verify::explain;
 use crate::xds::token::TokenError;
 
 /// For one attempt, as kuma-dp.
@@ -259,6 +260,9 @@ fn causes(error: &reqwest::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
+        if let Some(refusal) = explain::refusal(cause) {
+            return format!("{text}: {refusal}; name the control plane's CA with --ca-cert-file");
+        }
         let words = cause.to_string();
         if !text.contains(&words) {
             text.push_str(": ");
