@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use config::bootstrap::{Bootstrap, TagValue};
 use config::model::address::Address;
 use config::source::Sources;
+use config::store::Batch;
 use config::xds::Sink;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -104,7 +105,7 @@ pub fn run(settings: Settings) -> Result<(), ProcessError> {
     control.block_on(control_side(settings, workers))
 }
 
-async fn control_side(settings: Settings, workers: Workers) -> Result<(), ProcessError> {
+async fn control_side(mut settings: Settings, workers: Workers) -> Result<(), ProcessError> {
     let (driver, events) = Driver::install().map_err(ProcessError::Start)?;
     let (readiness, start) = Readiness::new();
     let registry = Registry::new(workers.len());
@@ -112,7 +113,7 @@ async fn control_side(settings: Settings, workers: Workers) -> Result<(), Proces
     let engine = assemble(&settings, &registry, &sinks, &readiness, &workers);
     let servers = Servers::start(&settings, &engine, &registry, &readiness, events)?;
     let engine = RefCell::new(engine);
-    apply_fixed(&engine, &settings.bootstrap)?;
+    apply_fixed(&engine, std::mem::take(&mut settings.bootstrap.fixed))?;
     let dynamic = &settings.bootstrap.dynamic;
     engine.borrow_mut().await_first(dynamic.clusters.is_some(), dynamic.listeners.is_some());
     drop(start);
@@ -263,9 +264,9 @@ fn assemble(
 }
 
 /// Static resources: all of them, or the process does not start.
-fn apply_fixed(engine: &RefCell<Engine>, bootstrap: &Bootstrap) -> Result<(), ProcessError> {
-    for batch in &bootstrap.fixed {
-        let applied = engine.borrow_mut().apply(batch.clone());
+fn apply_fixed(engine: &RefCell<Engine>, fixed: Vec<Batch>) -> Result<(), ProcessError> {
+    for batch in fixed {
+        let applied = engine.borrow_mut().apply(batch);
         let refused: Vec<_> = applied.rejected.iter().map(|(name, _, why)| format!("{name}: {why}")).collect();
         if !refused.is_empty() {
             return Err(ProcessError::Refused(refused.join("; ")));
