@@ -1,0 +1,77 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+//! The generator itself, straight to the backend: the process measured is this one.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use super::*;
+use crate::backend::Backend;
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+fn direct(scenario: Scenario) -> Result<f64, Error> {
+    let backend = Backend::start().unwrap();
+    let subject = Subject { address: backend.address(), pid: std::process::id(), names: 7 };
+    run(scenario.measure(subject))
+}
+
+#[test]
+fn short_connections() {
+    let micros = direct(Scenario::Connections { count: 103, concurrency: 10 }).unwrap();
+    assert!(micros > 1.0 && micros < 1e6, "{micros}");
+}
+
+#[test]
+fn many_bytes() {
+    let millis = direct(Scenario::Bulk { bytes: 20_000_001 }).unwrap();
+    assert!(millis > 1.0 && millis < 1e6, "{millis}");
+}
+
+#[test]
+fn round_trips() {
+    let micros = direct(Scenario::PingPong { rounds: 20, connections: 5 }).unwrap();
+    assert!(micros > 0.1 && micros < 1e6, "{micros}");
+}
+
+#[test]
+fn idle_connections() {
+    // Other tests of this process allocate at the same time, so no figure can be expected.
+    assert!(direct(Scenario::Idle { connections: 20 }).unwrap().is_finite());
+}
+
+/// A peer that reads something, says something, and closes.
+fn impostor(answer: &'static [u8]) -> SocketAddr {
+    use std::io::{Read, Write};
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut hello = [0; 4096];
+        let _ = stream.read(&mut hello).unwrap();
+        stream.write_all(answer).unwrap();
+    });
+    address
+}
+
+fn bulk_from(answer: &'static [u8], bytes: u64) -> Result<(), Error> {
+    run(bulk(Subject { address: impostor(answer), pid: 0, names: 1 }, bytes))
+}
+
+#[test]
+fn wrong_missing_and_surplus_bytes_are_errors() {
+    let wrong = bulk_from(&[0, 1, 9], 3).unwrap_err();
+    assert!(matches!(wrong, Error::WrongBytes { after: 2, expected: 3, .. }), "{wrong}");
+    let missing = bulk_from(&[0, 1], 3).unwrap_err();
+    assert!(matches!(missing, Error::WrongBytes { after: 2, expected: 3, .. }), "{missing}");
+    let surplus = bulk_from(&[0, 1, 2, 3], 3).unwrap_err();
+    assert!(matches!(surplus, Error::WrongBytes { .. }), "{surplus}");
+    bulk_from(&[0, 1, 2], 3).unwrap();
+}
+
+#[test]
+fn sizes_divide() {
+    assert_eq!(Scenario::all(0), Scenario::all(1));
+    assert_eq!(Scenario::all(10)[0], Scenario::Connections { count: 400, concurrency: 50 });
+    assert!(Scenario::all(1).iter().all(|it| it.needs_fresh_process() == (it.name() == "idle")));
+}
