@@ -1,10 +1,14 @@
 //! `loadtest`: the costs of proxies side by side. See the README beside this crate.
 
+use std::io;
 use std::process::ExitCode;
 
 use loadtest::args::{self, Command, Options};
+use loadtest::error::Error;
+use loadtest::report::Report;
 use loadtest::run::run;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
     match args::parse(std::env::args().skip(1)) {
@@ -29,23 +33,35 @@ fn measure(options: &Options) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // Proxies are in process groups of their own, so Ctrl-C reaches them only through their drop.
-    let ended = runtime.block_on(async {
-        tokio::select! {
-            ended = run(options, |line| eprintln!("{line}")) => Some(ended),
-            _ = tokio::signal::ctrl_c() => None,
-        }
-    });
-    match ended {
-        Some(Ok(report)) => {
+    match runtime.block_on(until_signal(options)) {
+        Ok(Some(Ok(report))) => {
             print!("{report}");
             ExitCode::SUCCESS
         }
-        Some(Err(error)) => {
+        Ok(Some(Err(error))) => {
             eprintln!("loadtest: {error}");
             ExitCode::FAILURE
         }
-        None => ExitCode::from(130),
+        Ok(None) => {
+            eprintln!("loadtest: ended by a signal");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("loadtest: setting up signals: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The run's result, or `None` if SIGINT or SIGTERM came first. The proxies are in process groups of
+/// their own, so that a signal ends them only by way of their drop.
+async fn until_signal(options: &Options) -> io::Result<Option<Result<Report, Error>>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = run(options, |line| eprintln!("{line}")) => Ok(Some(ended)),
+        _ = interrupt.recv() => Ok(None),
+        _ = terminate.recv() => Ok(None),
     }
 }
 
