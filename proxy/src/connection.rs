@@ -141,6 +141,8 @@ impl Connection {
             // BoringSSL refuses such names, so that to Envoy the connection is not TLS.
             Ok(hello) if hello.server_name().is_refused() => (plain_seen(&shared, flow, &version), None),
             Ok(hello) => (hello_seen(&shared, flow, hello, &version), None),
+            // Envoy closes at once: bytes that nobody has bounded are no plain connection either.
+            Err(refusal @ Refusal::TooLarge { .. }) => (None, Some(refusal)),
             Err(refusal) => (plain_seen(&shared, flow, &version), Some(refusal)),
         });
         let result = result.await;

@@ -1,5 +1,6 @@
 //! The engine that zone ingress, zone egress and mesh gateway share: listeners, upstreams, relay, reports, metrics,
 //! admin, lifecycle. Everything hangs off one [`engine::Engine`] value; two in one process do not touch each other.
+#![forbid(unsafe_code)]
 
 pub mod admin;
 mod books;

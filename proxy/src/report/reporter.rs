@@ -57,12 +57,10 @@ impl Reporter {
         self.closes.inc(CloseStat::of(reason));
         match reason {
             Why::NoFilterChain => self.stats.inc(ListenerStat::NoFilterChainMatch),
-            Why::HelloRefused(refusal) => {
-                self.stats.inc(ListenerStat::NoFilterChainMatch);
-                if let Refusal::TooLarge { .. } = refusal {
-                    self.tls_inspector.inc(TlsInspectorStat::ClientHelloTooLarge);
-                }
+            Why::HelloRefused(Refusal::TooLarge { .. }) => {
+                self.tls_inspector.inc(TlsInspectorStat::ClientHelloTooLarge);
             }
+            Why::HelloRefused(_) => self.stats.inc(ListenerStat::NoFilterChainMatch),
             Why::HelloTimeout => self.stats.inc(ListenerStat::DownstreamPreCxTimeout),
             Why::HelloEof => self.stats.inc(ListenerStat::DownstreamListenerFilterRemoteClose),
             Why::ProxyProtocol => self.stats.inc(ListenerStat::DownstreamListenerFilterError),

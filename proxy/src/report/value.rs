@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 
 use config::model::access_log::Operator;
 use config::model::address::Address;
+use sni::client_hello::Refusal;
 use sni::kuma::KumaName;
 
 use super::flow::{Flow, Upstream};
@@ -74,6 +75,7 @@ impl<'a> Subject<'a> {
             Op::ResponseFlags => Value::text(flags(flow.close.as_ref()).0),
             Op::ResponseFlagsLong => Value::text(flags(flow.close.as_ref()).1),
             Op::ResponseCodeDetails => match flow.close {
+                Some(CloseReason::HelloRefused(Refusal::TooLarge { .. })) => Value::Absent,
                 Some(CloseReason::NoFilterChain | CloseReason::HelloRefused(_)) => {
                     Value::text("filter_chain_not_found")
                 }
@@ -225,6 +227,7 @@ pub(super) fn flags(reason: Option<&CloseReason>) -> (&'static str, &'static str
         None => ("-", "-"),
         Some(CloseReason::ConnectFailed(_)) => ("UF,URX", "UpstreamConnectionFailure,UpstreamRetryLimitExceeded"),
         Some(CloseReason::RateLimited) => ("URX", "UpstreamRetryLimitExceeded"),
+        Some(CloseReason::HelloRefused(Refusal::TooLarge { .. })) => ("-", "-"),
         Some(CloseReason::HelloRefused(_)) => ("NR", "NoRouteFound"),
         Some(reason) => (reason.flag().short(), reason.flag().long()),
     }
