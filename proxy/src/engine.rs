@@ -134,13 +134,13 @@ impl Engine {
     /// (`skip_exit`) change nothing here; the control plane's own listeners stay in any case.
     pub fn drain_listeners(&mut self, what: DrainListeners) {
         if !what.skip_exit {
-            self.listeners.stop_accepting(what.inbound_only);
+            self.listeners.stop_accepting(what.inbound_only, what.graceful);
         }
     }
 
     /// The end: nothing is accepted any more.
     pub fn stop(mut self) {
-        self.listeners.stop_accepting(false);
+        self.listeners.stop_accepting(false, false);
     }
 
     fn put_in_force(&mut self, changes: &Changes) -> Vec<(Arc<str>, BindError)> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use config::model::chain::{FilterChain, Handler, SourceType, TransportProtocol};
-use config::model::listener::Listener;
+use config::model::listener::{Direction, Listener};
 use config::runtime::Numbers;
 use config::snapshot::{Changes, Snapshot};
 use tokio::runtime::Handle;
@@ -183,18 +183,21 @@ impl Listeners {
         failed
     }
 
-    /// Closes the listening sockets; connections live on. `inbound_only` spares outbound listeners.
-    pub fn stop_accepting(&mut self, inbound_only: bool) {
-        use config::model::listener::Direction;
-        let mut count = 0;
-        for active in self.active.values() {
-            if !inbound_only || active.listener().direction != Direction::Outbound {
-                active.stop.cancel();
-                count += 1;
-            }
-        }
+    /// Closes the listening sockets, at once or (`graceful`) after the drain time; connections live on. `inbound_only`
+    /// concerns listeners with `traffic_direction: INBOUND` alone.
+    pub fn stop_accepting(&mut self, inbound_only: bool, graceful: bool) {
+        let concerned = self.active.values().filter(|a| !inbound_only || a.listener().direction == Direction::Inbound);
+        let stops: Vec<CancellationToken> = concerned.map(|active| active.stop.clone()).collect();
         self.stopped = !inbound_only;
-        self.manager.add(ListenerManagerStat::ListenerStopped, count);
+        self.manager.add(ListenerManagerStat::ListenerStopped, stops.len() as u64);
+        if !graceful {
+            return stops.iter().for_each(CancellationToken::cancel);
+        }
+        let wait = self.drain_time;
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            stops.iter().for_each(CancellationToken::cancel);
+        });
     }
 
     fn start(&mut self, listener: &Arc<Listener>) -> Result<(), BindError> {

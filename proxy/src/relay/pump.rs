@@ -198,7 +198,7 @@ impl Pump {
         };
         match poll_splice_in(cx, from, pipe) {
             Poll::Pending => {
-                // Quiet for now: others may need the pipe more.
+                // Quiet: others may need the pipe more.
                 self.release_pipe();
                 Ok(Poll::Pending)
             }
