@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod app;
 mod books;
 mod connection;
 pub mod control;

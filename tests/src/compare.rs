@@ -16,7 +16,19 @@ pub async fn compare<T: PartialEq + Debug>(
     bootstrap: impl Fn(&Site) -> Value,
     scenario: impl AsyncFn(&mut Proxy) -> T,
 ) -> T {
-    let ours = run(Kind::Ours, &bootstrap, &scenario).await;
+    compare_as(Kind::Ours, bootstrap, scenario).await
+}
+
+/// The same with the ingress ([`Kind::Ours`]) or the egress.
+///
+/// # Panics
+/// When the two differ.
+pub async fn compare_as<T: PartialEq + Debug>(
+    kind: Kind,
+    bootstrap: impl Fn(&Site) -> Value,
+    scenario: impl AsyncFn(&mut Proxy) -> T,
+) -> T {
+    let ours = run(kind, &bootstrap, &scenario).await;
     if envoy::binary().is_some() {
         let envoys = run(Kind::Envoy, &bootstrap, &scenario).await;
         assert!(ours == envoys, "{}", difference(&format!("{ours:#?}"), &format!("{envoys:#?}")));

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::address::{at, loopback};
 use crate::prometheus::Stats;
 use crate::wait::until;
-use crate::{envoy, http, ingress};
+use crate::{envoy, http, ours};
 
 /// The admin interface's port, on the site's own address.
 pub const ADMIN: u16 = 9901;
@@ -21,6 +21,8 @@ pub const ADMIN: u16 = 9901;
 pub enum Kind {
     /// `zone-ingress`, built from this workspace.
     Ours,
+    /// `zone-egress`, built from this workspace.
+    Egress,
     /// Real Envoy.
     Envoy,
 }
@@ -86,14 +88,22 @@ impl Proxy {
         proxy
     }
 
-    /// Starts ours as `kuma-dp` is started, with these arguments after `run`, and waits until it is ready.
+    /// Starts the ingress as `kuma-dp` is started, with these arguments after `run`, and waits until it is ready.
     ///
     /// # Panics
     /// When it ends instead, with its log.
     pub async fn run(site: Site, arguments: &[&str]) -> Self {
-        let mut command = Command::new(ingress::binary());
+        Self::run_as(Kind::Ours, site, arguments).await
+    }
+
+    /// The same with the ingress ([`Kind::Ours`]) or the egress.
+    ///
+    /// # Panics
+    /// When it ends instead, with its log.
+    pub async fn run_as(kind: Kind, site: Site, arguments: &[&str]) -> Self {
+        let mut command = Command::new(ours::binary(kind));
         command.arg("run").args(arguments).arg("--work-dir").arg(site.file("work")).env("NO_COLOR", "1");
-        let mut proxy = Self::launch(Kind::Ours, site, command);
+        let mut proxy = Self::launch(kind, site, command);
         proxy.is_ready().await;
         proxy
     }
@@ -110,7 +120,7 @@ impl Proxy {
     /// Starts it without waiting.
     pub fn spawn(kind: Kind, site: Site, bootstrap: &Value) -> Self {
         let (binary, line): (PathBuf, CommandLine) = match kind {
-            Kind::Ours => (ingress::binary(), ingress::command),
+            Kind::Ours | Kind::Egress => (ours::binary(kind), ours::command),
             Kind::Envoy => (envoy::binary().expect("Envoy, looked for before"), envoy::command),
         };
         let file = site.file("bootstrap.yaml");

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tests::{envoy, ingress};
+use tests::process::Kind;
+use tests::{envoy, ours};
 
 fn bootstraps() -> Vec<PathBuf> {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples");
@@ -20,7 +21,7 @@ fn bootstraps() -> Vec<PathBuf> {
 #[test]
 fn every_bootstrap_is_valid() {
     for file in bootstraps() {
-        let output = Command::new(ingress::binary()).arg("validate").arg(&file).output().unwrap();
+        let output = Command::new(ours::binary(Kind::Ours)).arg("validate").arg(&file).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {said}", file.display());
         assert!(!said.contains("not honoured:"), "{}: {said}", file.display());

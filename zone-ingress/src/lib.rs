@@ -1,21 +1,15 @@
 //! Zone ingress: cross-zone mTLS, routed by SNI, never decrypted. In the place of kuma-dp + Envoy.
 //!
-//! [`cli`] understands the command line of `kuma-dp` and of `envoy`; what it comes to is a [`settings::Settings`],
-//! which [`serve::serve`] runs.
+//! The command line and the process are [`proxy::app`]'s; this crate says which program it is.
 #![forbid(unsafe_code)]
 
-pub mod args;
-pub mod cli;
-pub mod duration;
-pub mod env;
-pub mod envoy;
-pub mod logging;
-pub mod run;
-pub mod serve;
-pub mod settings;
-pub mod validate;
-pub mod version;
-pub mod wait;
+use config::bootstrap::kuma::ProxyType;
+use proxy::app::Role;
 
-pub use serve::serve;
-pub use settings::Settings;
+/// `zone-ingress`.
+pub const ROLE: Role = Role {
+    program: "zone-ingress",
+    about: "Carries mTLS between zones by SNI, in the place of kuma-dp and Envoy.",
+    zone: ProxyType::Ingress,
+    extra: &[],
+};

@@ -8,5 +8,5 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    zone_ingress::cli::main(std::env::args_os(), &zone_ingress::env::Env::of_process())
+    proxy::app::main(&zone_ingress::ROLE, std::env::args_os(), &proxy::app::Env::of_process())
 }

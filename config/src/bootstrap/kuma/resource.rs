@@ -12,6 +12,8 @@ use super::ProxyType;
 /// A Dataplane, ZoneIngress or ZoneEgress.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyResource {
+    /// What it makes of the proxy.
+    pub proxy_type: ProxyType,
     /// Its mesh; empty for zone proxies of 2.x.
     pub mesh: String,
     /// Its name.
@@ -59,8 +61,8 @@ pub enum ResourceError {
     Type {
         /// What it says.
         found: String,
-        /// What `--proxy-type` asks for.
-        expected: &'static str,
+        /// What `--proxy-type` asks for, else what the program can be.
+        expected: String,
     },
     /// A name that Kuma would refuse.
     #[error("{field} \"{value}\" is not valid: it consists of lower case letters, digits, '-', '_' and '.'{hint}")]
@@ -82,7 +84,7 @@ impl ProxyResource {
     pub fn load(
         source: &ResourceSource,
         variables: &BTreeMap<String, String>,
-        proxy_type: ProxyType,
+        proxy_types: &[ProxyType],
     ) -> Result<Option<Self>, ResourceError> {
         let template = match source {
             ResourceSource::Inline(text) => text.clone(),
@@ -98,25 +100,29 @@ impl ProxyResource {
         if template.is_empty() {
             return Ok(None);
         }
-        Self::parse(&render(&template, variables)?, proxy_type).map(Some)
+        Self::parse(&render(&template, variables)?, proxy_types).map(Some)
     }
 
-    /// Reads YAML or JSON in the form of Kuma's REST API.
+    /// Reads YAML or JSON in the form of Kuma's REST API. Its type must be that of one of `proxy_types`.
     ///
     /// # Errors
     /// See [`ResourceError`].
-    pub fn parse(text: &str, proxy_type: ProxyType) -> Result<Self, ResourceError> {
+    pub fn parse(text: &str, proxy_types: &[ProxyType]) -> Result<Self, ResourceError> {
         let value: Value = serde_yaml_ng::from_str(text).map_err(|e| ResourceError::Syntax(e.to_string()))?;
         let field = |name| value.get(name).and_then(Value::as_str).unwrap_or_default();
-        let expected = proxy_type.resource_type();
-        match field("type") {
-            "" => return Err(ResourceError::Missing("type")),
-            found if found != expected => return Err(ResourceError::Type { found: found.to_owned(), expected }),
-            _ => {}
-        }
+        let found = field("type");
+        let proxy_type = proxy_types.iter().copied().find(|proxy_type| proxy_type.resource_type() == found);
+        let proxy_type = match proxy_type {
+            Some(proxy_type) => proxy_type,
+            None if found.is_empty() => return Err(ResourceError::Missing("type")),
+            None => {
+                let expected: Vec<_> = proxy_types.iter().map(|proxy_type| proxy_type.resource_type()).collect();
+                return Err(ResourceError::Type { found: found.to_owned(), expected: expected.join(" or ") });
+            }
+        };
         let name = identifier("name", field("name"))?;
         let mesh = if proxy_type.has_mesh() { identifier("mesh", field("mesh"))? } else { String::new() };
-        Ok(Self { mesh, name, json: value.to_string() })
+        Ok(Self { proxy_type, mesh, name, json: value.to_string() })
     }
 }
 

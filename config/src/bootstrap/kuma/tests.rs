@@ -78,7 +78,7 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, answers: &Answ
 }
 
 fn request() -> Request {
-    let resource = ProxyResource::parse(INGRESS, ProxyType::Ingress).unwrap();
+    let resource = ProxyResource::parse(INGRESS, &[ProxyType::Ingress]).unwrap();
     Request {
         mesh: String::new(),
         name: resource.name.clone(),
@@ -270,17 +270,18 @@ fn templates_are_filled_in() {
             .map(|(k, v)| (k.to_owned(), v.to_owned()))
             .into();
     let source = ResourceSource::Inline(text.to_owned());
-    let resource = ProxyResource::load(&source, &variables, ProxyType::Dataplane).unwrap().unwrap();
+    let resource = ProxyResource::load(&source, &variables, &[ProxyType::Dataplane]).unwrap().unwrap();
     assert_eq!((&*resource.mesh, &*resource.name), ("default", "zi-1"));
     let json: Value = serde_json::from_str(&resource.json).unwrap();
     assert_eq!(json["networking"], json!({"address": "127.0.0.2", "x": "x1"}));
-    let empty = ProxyResource::load(&ResourceSource::Inline(String::new()), &variables, ProxyType::Dataplane).unwrap();
+    let empty =
+        ProxyResource::load(&ResourceSource::Inline(String::new()), &variables, &[ProxyType::Dataplane]).unwrap();
     assert!(empty.is_none());
 }
 
 #[test]
 fn resources_that_do_not_fit() {
-    let refuse = |text: &str, kind| ProxyResource::parse(text, kind).unwrap_err().to_string();
+    let refuse = |text: &str, kind| ProxyResource::parse(text, &[kind]).unwrap_err().to_string();
     let dataplane = |text: &str| refuse(text, ProxyType::Dataplane);
     assert_eq!(
         refuse("{type: Dataplane, name: a}", ProxyType::Ingress),
@@ -295,9 +296,15 @@ fn resources_that_do_not_fit() {
     assert!(dataplane("{type: Dataplane, mesh: m, name: Up}").contains("name \"Up\" is not valid"));
     assert!(dataplane("- a").contains("no type"));
     assert!(dataplane("{a").contains("neither YAML nor JSON"));
-    assert!(ProxyResource::parse("{type: ZoneEgress, name: e.1}", ProxyType::Egress).is_ok());
+    let either = |text: &str| ProxyResource::parse(text, &[ProxyType::Dataplane, ProxyType::Egress]);
+    assert_eq!(either("{type: ZoneEgress, name: e.1}").unwrap().proxy_type, ProxyType::Egress);
+    assert_eq!(either("{type: Dataplane, mesh: m, name: e}").unwrap().proxy_type, ProxyType::Dataplane);
+    assert_eq!(
+        either("{type: ZoneIngress, name: i}").unwrap_err().to_string(),
+        "invalid proxy resource type \"ZoneIngress\", expected Dataplane or ZoneEgress"
+    );
     let missing = ResourceSource::File(Path::new("/nowhere.yaml").to_owned());
-    let error = ProxyResource::load(&missing, &BTreeMap::new(), ProxyType::Ingress).unwrap_err().to_string();
+    let error = ProxyResource::load(&missing, &BTreeMap::new(), &[ProxyType::Ingress]).unwrap_err().to_string();
     assert!(error.contains("error while reading provided file /nowhere.yaml"), "{error}");
 }
 

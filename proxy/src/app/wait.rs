@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tracing::info;
 
-use crate::args::WaitArgs;
+use crate::app::args::WaitArgs;
 
 /// Why waiting ended.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +106,7 @@ async fn ask(target: &Target<'_>, limit: Duration) -> Result<(), String> {
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, target: &Target<'_>) -> std::io::Result<u16> {
     let Target { authority, path, .. } = target;
     let request =
-        format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\nuser-agent: zone-ingress\r\n\r\n");
+        format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\nuser-agent: zonegate\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     while !answer.contains(&b'\r') && answer.len() < LONGEST_LINE {

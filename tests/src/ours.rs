@@ -1,15 +1,22 @@
-//! Our own binary. The tests crate builds it from `zone-ingress/src/main.rs` under a name of its own, so that cargo
-//! keeps it fresh whichever crates are tested.
+//! Our own binaries. The tests crate builds them from the mains of `zone-ingress` and `gateway` under names of its own, so
+//! that cargo keeps them fresh whichever crates are tested.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The binary: `ZONE_INGRESS_BIN`, else what cargo has built beside this test.
+use crate::process::Kind;
+
+/// The binary of the ingress ([`Kind::Ours`]) or the egress: `ZONE_INGRESS_BIN` or `ZONE_EGRESS_BIN`, else what cargo has
+/// built beside this test.
 ///
 /// # Panics
 /// When it isn't there.
-pub fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("ZONE_INGRESS_BIN") {
+pub fn binary(kind: Kind) -> PathBuf {
+    let (variable, name) = match kind {
+        Kind::Egress => ("ZONE_EGRESS_BIN", "egress-under-test"),
+        Kind::Ours | Kind::Envoy => ("ZONE_INGRESS_BIN", "ingress-under-test"),
+    };
+    if let Some(path) = std::env::var_os(variable) {
         return path.into();
     }
     let test = std::env::current_exe().expect("a path to this program");
@@ -18,7 +25,7 @@ pub fn binary() -> PathBuf {
     if directory.ends_with("deps") {
         directory = directory.parent().expect("a directory");
     }
-    let binary = directory.join("ingress-under-test");
+    let binary = directory.join(name);
     assert!(binary.is_file(), "{} is not built: cargo build -p tests --bins", binary.display());
     binary
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use config::bootstrap::Bootstrap;
 use config::bootstrap::kuma::Sidecar;
 
-use crate::run::work_dir::WorkDir;
+use crate::app::run::work_dir::WorkDir;
 
 /// Everything the engine needs to know.
 #[derive(Debug)]

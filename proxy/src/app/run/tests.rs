@@ -10,8 +10,10 @@ use ::config::xds::token::Secret;
 use clap::Parser as _;
 
 use super::*;
-use crate::args::{Cli, Command, RunArgs};
-use crate::env::Env;
+use crate::app::args::{Cli, Command, RunArgs};
+use crate::app::env::Env;
+use crate::app::role::Role;
+use crate::app::role::testing::{EGRESS, INGRESS};
 
 fn args(line: &str) -> RunArgs {
     match Cli::try_parse_from(line.split_whitespace()).unwrap().command {
@@ -20,9 +22,15 @@ fn args(line: &str) -> RunArgs {
     }
 }
 
+/// As the ingress, but for command lines of an egress.
 fn resolve(line: &str, env: &[(&str, &str)]) -> Result<RunConfig, String> {
+    let role = if line.contains("egress") { EGRESS } else { INGRESS };
+    resolve_as(&role, line, env)
+}
+
+fn resolve_as(role: &Role, line: &str, env: &[(&str, &str)]) -> Result<RunConfig, String> {
     let env: Env = env.iter().copied().collect();
-    RunConfig::resolve(&args(line), &env).map_err(|e| e.to_string())
+    RunConfig::resolve(role, &args(line), &env).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -54,8 +62,8 @@ fn flags_win_over_variables() {
         ("HOST_IP", "10.0.0.9"),
         ("KUMA_DATAPLANE_MESH", ""),
     ];
-    let config = resolve("kuma-dp run", &env).unwrap();
-    assert_eq!((config.proxy_type, &*config.name), (ProxyType::Egress, "env-name"));
+    let config = resolve_as(&EGRESS, "kuma-dp run", &env).unwrap();
+    assert_eq!((config.proxy_type(), &*config.name), (ProxyType::Egress, "env-name"));
     assert_eq!((config.drain_time, config.concurrency.unwrap().get()), (Duration::from_secs(5), 4));
     assert_eq!(
         (config.control_plane.trust, config.readiness_port, config.max_memory),
@@ -69,7 +77,7 @@ fn flags_win_over_variables() {
     )
     .unwrap();
     assert_eq!((&*config.control_plane.url, config.drain_time), ("https://flag:2", Duration::from_secs(7)));
-    assert_eq!((config.control_plane.trust, config.proxy_type), (ServerTrust::System, ProxyType::Ingress));
+    assert_eq!((config.proxy_type(), config.control_plane.trust), (ProxyType::Ingress, ServerTrust::System));
 }
 
 #[test]
@@ -221,7 +229,7 @@ fn what_stands_in_the_way() {
         line.push(inline.clone());
         line.extend(extra.split_whitespace().map(str::to_owned));
         let Some(Command::Run(args)) = Cli::try_parse_from(line).unwrap().command else { panic!() };
-        let config = RunConfig::resolve(&args, &Env::default()).unwrap();
+        let config = RunConfig::resolve(&INGRESS, &args, &Env::default()).unwrap();
         prepare(config).unwrap_err().to_string()
     };
     assert!(with_name("--name x").starts_with("--name and --mesh cannot be specified when a dataplane definition"));

@@ -3,6 +3,8 @@
 use clap::CommandFactory as _;
 
 use super::*;
+use crate::app::cli::command;
+use crate::app::role::testing::EGRESS;
 
 fn parse(line: &str) -> Cli {
     Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}\n{e}"))
@@ -17,7 +19,7 @@ fn run(line: &str) -> RunArgs {
 
 #[test]
 fn the_definition_is_sound() {
-    Cli::command().debug_assert();
+    command(&EGRESS).debug_assert();
 }
 
 /// test/framework/universal_app.go and the Helm charts of Kuma.

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use proxy::admin::{Level, LogLevels};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Registry, fmt, reload};
 
-use crate::args::LogArgs;
+use crate::admin::{Level, LogLevels};
+use crate::app::args::LogArgs;
 use rotate::{Keep, RotatingFile};
 
 /// Why there is no log.

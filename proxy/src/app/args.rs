@@ -14,26 +14,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use envoy::{EnvoyArgs, EnvoyRest, Mode, Strategy};
 pub use run::{KongArgs, ResourceArgs, RunArgs, SidecarArgs};
 
-use crate::duration::parse_duration;
+use crate::app::duration::parse_duration;
 
-const EXAMPLES: &str = "\
-Examples:
-  With a Kuma control plane (the flags and variables of kuma-dp; swap the program, keep the rest):
-    zone-ingress run --proxy-type=ingress --cp-address=https://kuma-cp:5678 --ca-cert-file=kuma-cp.crt \\
-        --dataplane-token-file=token --dataplane-file=ingress.yaml --dataplane-var name=ingress
-
-  With an Envoy bootstrap file (the flags of envoy):
-    zone-ingress -c bootstrap.yaml --concurrency 2
-
-  Is a file all right? What of it would not be honoured?
-    zone-ingress validate bootstrap.yaml
-
-  Wait until the proxy on this host is ready:
-    zone-ingress wait --url http://localhost:9902/ready";
-
-/// Carries mTLS between zones by SNI, in the place of kuma-dp and Envoy.
+/// All of it, without the name: [`crate::app::role::Role`] adds what differs.
 #[derive(Debug, Parser)]
-#[command(name = "zone-ingress", version, disable_help_subcommand = true, after_help = EXAMPLES)]
+#[command(version, disable_help_subcommand = true)]
 #[command(args_conflicts_with_subcommands = false, subcommand_negates_reqs = true)]
 pub struct Cli {
     /// Of all commands.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use config::bootstrap::{Bootstrap, BootstrapError, StatsTag, TagValue, envoy as bootstrap_file};
 
-use crate::args::{EnvoyArgs, Strategy};
-use crate::run::host;
-use crate::settings::{DrainStrategy, Logs, Settings};
+use crate::app::args::{EnvoyArgs, Strategy};
+use crate::app::run::host;
+use crate::app::settings::{DrainStrategy, Logs, Settings};
 
 /// Envoy's `--drain-time-s`.
 const DRAIN_TIME: Duration = Duration::from_secs(600);

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::duration::{parse_bool, parse_duration};
+use crate::app::duration::{parse_bool, parse_duration};
 
 /// `run`.
 #[derive(Debug, Default, Args)]
 pub struct RunArgs {
-    /// dataplane, ingress or egress; from Kuma 3.0 on always dataplane, with the zone proxy as a listener of it
-    /// [env: KUMA_DATAPLANE_PROXY_TYPE] [default: dataplane]
+    /// dataplane, or as which zone proxy Kuma 2.x knows this program (ingress, egress); from 3.0 on always dataplane,
+    /// with zone proxies as its listeners [env: KUMA_DATAPLANE_PROXY_TYPE] [default: as the resource says, else
+    /// dataplane]
     #[arg(long, value_name = "TYPE")]
     pub proxy_type: Option<String>,
     /// Name of the resource; not together with --dataplane or --dataplane-file [env: KUMA_DATAPLANE_NAME]
@@ -122,9 +123,9 @@ pub struct SidecarArgs {
     pub transparent_proxy_config: Vec<String>,
 }
 
-/// Flags that Kong Mesh adds for its OPA agent, which a zone ingress has no use for.
+/// Flags that Kong Mesh adds for its OPA agent, which a zone proxy has no use for.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Accepted from Kong Mesh command lines, without effect in a zone ingress")]
+#[command(next_help_heading = "Accepted from Kong Mesh command lines, without effect in a zone proxy")]
 #[allow(missing_docs)]
 pub struct KongArgs {
     #[arg(long, hide_short_help = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", value_parser = parse_bool)]

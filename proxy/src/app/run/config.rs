@@ -11,14 +11,15 @@ use config::bootstrap::kuma::{
 
 use super::values::Values;
 use super::variables;
-use crate::args::RunArgs;
-use crate::env::Env;
+use crate::app::args::RunArgs;
+use crate::app::env::Env;
+use crate::app::role::Role;
 
 /// What `run` was asked for.
 #[derive(Clone, Debug)]
 pub struct RunConfig {
-    /// Which kind of proxy.
-    pub proxy_type: ProxyType,
+    /// Which kinds of proxy it may be: the one that was asked for, else those of the program; the resource decides.
+    pub proxy_types: Vec<ProxyType>,
     /// Empty where a resource says it, and for zone proxies of 2.x.
     pub mesh: String,
     /// Empty where a resource says it.
@@ -79,6 +80,16 @@ pub enum ConfigError {
     /// `--proxy-type`.
     #[error(transparent)]
     ProxyType(#[from] UnknownProxyType),
+    /// `--proxy-type` of another program.
+    #[error("invalid proxy type \"{asked}\": {program} takes {accepted}; use zone-{asked} for it")]
+    OtherProgram {
+        /// What was asked for.
+        asked: ProxyType,
+        /// This program.
+        program: &'static str,
+        /// What it takes.
+        accepted: String,
+    },
     /// A variable's value.
     #[error("processing environment variables failed: {name}: {reason}")]
     Env {
@@ -114,7 +125,7 @@ impl RunConfig {
     ///
     /// # Errors
     /// See [`ConfigError`].
-    pub fn resolve(args: &RunArgs, env: &Env) -> Result<Self, ConfigError> {
+    pub fn resolve(role: &Role, args: &RunArgs, env: &Env) -> Result<Self, ConfigError> {
         let from = Values { env };
         let resource_args = &args.resource;
         let resource = match from.path(&resource_args.dataplane_file, "KUMA_DATAPLANE_RUNTIME_RESOURCE_PATH") {
@@ -126,11 +137,10 @@ impl RunConfig {
         let old_dir = from.path(&args.sidecar.config_dir, "KUMA_DATAPLANE_RUNTIME_CONFIG_DIR");
         let work_dir = from.path(&args.work_dir, "KUMA_DATAPLANE_RUNTIME_WORK_DIR").or(old_dir.clone());
         let socket_dir = from.path(&None, "KUMA_DATAPLANE_RUNTIME_SOCKET_DIR");
-        let proxy_type = from.text(&args.proxy_type, "KUMA_DATAPLANE_PROXY_TYPE");
         let max_memory = from.number(None, "KUMA_DATAPLANE_RESOURCES_MAX_MEMORY_BYTES")?;
         let readiness_port: u64 = from.number(None, "KUMA_READINESS_PORT")?.unwrap_or(9902);
         let config = Self {
-            proxy_type: proxy_type.as_deref().unwrap_or("dataplane").parse()?,
+            proxy_types: proxy_types(role, from.text(&args.proxy_type, "KUMA_DATAPLANE_PROXY_TYPE"))?,
             mesh: from.text(&args.mesh, "KUMA_DATAPLANE_MESH").unwrap_or_default(),
             name: name(args, from, resource.is_some()),
             drain_time: from.duration(args.drain_time, "KUMA_DATAPLANE_DRAIN_TIME", 30_000)?,
@@ -176,6 +186,11 @@ impl RunConfig {
         Ok(config)
     }
 
+    /// Which kind of proxy it is where no resource says so.
+    pub fn proxy_type(&self) -> ProxyType {
+        self.proxy_types.first().copied().unwrap_or(ProxyType::Dataplane)
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let mut wrong = Vec::new();
         if self.control_plane.backoff.is_zero() {
@@ -205,7 +220,7 @@ impl RunConfig {
     }
 
     fn missing_names(&self) -> Vec<&'static str> {
-        let mesh = (self.mesh.is_empty() && self.proxy_type.has_mesh())
+        let mesh = (self.mesh.is_empty() && self.proxy_type().has_mesh())
             .then_some(".Dataplane is not valid: .Mesh must be non-empty (--mesh or a resource with --dataplane-file)");
         let name = self
             .name
@@ -217,6 +232,16 @@ impl RunConfig {
 
 fn invalid(wrong: &[&str]) -> Result<(), ConfigError> {
     if wrong.is_empty() { Ok(()) } else { Err(ConfigError::Invalid(wrong.iter().map(ToString::to_string).collect())) }
+}
+
+fn proxy_types(role: &Role, asked: Option<String>) -> Result<Vec<ProxyType>, ConfigError> {
+    let Some(asked) = asked else { return Ok(role.accepted().to_vec()) };
+    let asked: ProxyType = asked.parse()?;
+    if role.accepts(asked) {
+        return Ok(vec![asked]);
+    }
+    let accepted = role.accepted().map(ProxyType::as_str).join(" and ");
+    Err(ConfigError::OtherProgram { asked, program: role.program, accepted })
 }
 
 /// On Kubernetes the control plane knows the proxy by its Pod.

@@ -16,7 +16,7 @@ use config::source::once;
 use config::store::Store;
 use serde_json::json;
 
-use crate::args::Format;
+use crate::app::args::Format;
 
 /// Everything that was found.
 #[derive(Debug, Default)]

@@ -21,8 +21,8 @@ use ::config::xds::token::Secret;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use crate::settings::{DrainStrategy, Kuma, Logs, Settings, Sockets};
-use crate::version;
+use crate::app::settings::{DrainStrategy, Kuma, Logs, Settings, Sockets};
+use crate::app::version;
 use config::{ConfigError, RunConfig};
 use work_dir::{WorkDir, WorkDirError};
 
@@ -75,7 +75,7 @@ pub fn prepare(config: RunConfig) -> Result<Settings, RunError> {
     let sockets_in = config.socket_dir.clone().unwrap_or_else(|| work_dir.path().to_owned());
     let token_path = token_path(&config, &work_dir, &name)?;
     let request = request(&config, resource, (&mesh, &name), &sockets_in, token_path.as_deref());
-    info!(proxy_type = %config.proxy_type, mesh, name, version = version::VERSION, "starting");
+    info!(proxy_type = %request.proxy_type, mesh, name, version = version::VERSION, "starting");
     let Fetched { mut bootstrap, sidecar } = ask(&config, &request)?;
     if let Some(path) = &token_path {
         bootstrap.read_token_from(path);
@@ -107,7 +107,7 @@ pub fn prepare(config: RunConfig) -> Result<Settings, RunError> {
 
 fn load_resource(config: &RunConfig) -> Result<Option<ProxyResource>, RunError> {
     let Some(source) = &config.resource else { return Ok(None) };
-    let resource = ProxyResource::load(source, &config.variables, config.proxy_type)?;
+    let resource = ProxyResource::load(source, &config.variables, &config.proxy_types)?;
     match &resource {
         Some(_) if !config.name.is_empty() || !config.mesh.is_empty() => Err(ConfigError::NameWithResource.into()),
         Some(_) => Ok(resource),
@@ -138,7 +138,7 @@ fn request(
     Request {
         mesh: mesh.to_owned(),
         name: name.to_owned(),
-        proxy_type: config.proxy_type,
+        proxy_type: resource.as_ref().map_or(config.proxy_type(), |resource| resource.proxy_type),
         token: token.map(|path| Secret::File(path.to_owned())),
         resource,
         ca_cert: config.ca_cert.clone(),

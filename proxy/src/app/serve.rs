@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy::lifecycle::drain::Strategy;
-use proxy::process::{About, ProcessError};
-use proxy::report::sink;
-
-use crate::logging::Levels;
-use crate::settings::{DrainStrategy, Settings};
+use crate::app::logging::Levels;
+use crate::app::role::Role;
+use crate::app::settings::{DrainStrategy, Settings};
+use crate::lifecycle::drain::Strategy;
+use crate::process::{About, ProcessError};
+use crate::report::sink;
 
 /// Why the proxy ended otherwise than asked.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub struct ServeError(#[from] ProcessError);
 ///
 /// # Errors
 /// What stopped it.
-pub fn serve(settings: Settings, log: Levels) -> Result<(), ServeError> {
+pub fn serve(role: &Role, settings: Settings, log: Levels) -> Result<(), ServeError> {
     let Settings {
         bootstrap,
         concurrency,
@@ -46,8 +46,12 @@ pub fn serve(settings: Settings, log: Levels) -> Result<(), ServeError> {
     // kuma-dp waits before it stops Envoy; Envoy itself stops at once.
     let terminate_after = if kuma.is_some() { drain_time } else { Duration::ZERO };
     let config_path = config_path.map(|path| path.display().to_string()).unwrap_or_default();
-    let about = About { version: crate::version::text(false), config_path, log_level: log.default_level().to_owned() };
-    let result = proxy::process::run(proxy::process::Settings {
+    let about = About {
+        version: crate::app::version::text(role, false),
+        config_path,
+        log_level: log.default_level().to_owned(),
+    };
+    let result = crate::process::run(crate::process::Settings {
         bootstrap,
         concurrency: concurrency.get(),
         drain_time,

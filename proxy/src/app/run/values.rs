@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::config::ConfigError;
-use crate::duration::{parse_bool, parse_duration};
-use crate::env::Env;
+use crate::app::duration::{parse_bool, parse_duration};
+use crate::app::env::Env;
 
 /// A flag, else its variable.
 #[derive(Clone, Copy)]
