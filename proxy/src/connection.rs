@@ -94,6 +94,9 @@ impl Connection {
         if !chain.admit(self.report.flow().start) {
             return Err(CloseReason::RateLimited);
         }
+        if chain.chain.tls.is_some() {
+            return Err(CloseReason::Unsupported);
+        }
         match &chain.chain.handler {
             Handler::TcpProxy(proxy) => tcp_proxy::establish(self, &chain, proxy, opening.head).await,
             Handler::DirectResponse(bytes) => Err(tcp_proxy::respond(self, stream, bytes).await),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::address::Address;
 use super::endpoint::Assignment;
 use super::metadata::Fields;
+use super::tls::UpstreamTls;
 use crate::reject::Unsupported;
 
 /// A cluster as configured; its endpoints are joined to it in the snapshot.
@@ -31,8 +32,10 @@ pub struct Cluster {
     pub outlier_detection: Option<Box<OutlierDetection>>,
     /// `health_checks`.
     pub health_checks: Box<[HealthCheck]>,
-    /// How bytes go on to the endpoint.
+    /// How bytes go on to the endpoint, where none of `transport_matches` matches.
     pub transport: Transport,
+    /// `transport_socket_matches`, in order.
+    pub transport_matches: Box<[TransportMatch]>,
     /// `typed_extension_protocol_options[HttpProtocolOptions]`; of no concern to L4.
     pub http: Option<Box<HttpOptions>>,
     /// `upstream_bind_config`, `upstream_connection_options` and the like.
@@ -355,8 +358,22 @@ pub enum Probe {
 pub enum Transport {
     /// Plain bytes.
     Raw,
+    /// TLS.
+    Tls(Arc<UpstreamTls>),
     /// A transport socket that this version can't run: connections are refused, never sent in the clear.
     Unsupported(Unsupported),
+}
+
+/// One of `transport_socket_matches`: endpoints whose metadata `envoy.transport_socket_match` holds all these fields are
+/// reached so. The first that matches counts; one without fields matches every endpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransportMatch {
+    /// Names it in statistics.
+    pub name: Arc<str>,
+    /// What the endpoint's metadata must hold, equal.
+    pub metadata: Fields,
+    /// How they are reached.
+    pub transport: Transport,
 }
 
 /// `HttpProtocolOptions`: of use to the control plane's own clusters only in this version.

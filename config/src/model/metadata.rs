@@ -30,6 +30,9 @@ impl Metadata {
     /// The namespace load-balancer subsets and `metadata_match` look at.
     pub const LB: &'static str = "envoy.lb";
 
+    /// The namespace that `transport_socket_matches` look at.
+    pub const TRANSPORT: &'static str = "envoy.transport_socket_match";
+
     /// The fields of one namespace; empty when it is absent.
     pub fn namespace(&self, name: &str) -> &[(Arc<str>, Value)] {
         match self.0.binary_search_by(|(k, _)| k.as_ref().cmp(name)) {

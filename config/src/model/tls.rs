@@ -1,95 +1,127 @@
 //! TLS as configured: certificates, peer validation, versions (`transport_sockets.tls.v3`).
+//!
+//! A context names its certificates and trust anchors inline or by reference to SDS; what a reference leads to is in
+//! the snapshot. [`ValidationSource::resolve`] makes one whole of a reference and what stands beside it.
 
-use std::fmt;
+mod identity;
+mod parameters;
+mod san;
+mod secret;
+mod validation;
+
+pub use identity::{Facts, Identity, IdentityError};
+pub use parameters::{Parameters, Resumption, Tickets};
+pub use san::{Pattern, SanKind, SanMatch, StringMatch};
+pub use secret::{GrpcSource, Secret, SecretRef, SecretSource, TicketKeys, WatchedFile};
+pub use validation::{Crls, Incomplete, PartialValidation, Pins, SpiffeTrust, Trusted, Validation, ValidationSource};
+
 use std::sync::Arc;
 
-use regex::Regex;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-
-/// A DownstreamTlsContext with inline secrets.
+/// A DownstreamTlsContext. Two with the same [`id`](Self::id) are the same.
 #[derive(Clone, Debug)]
 pub struct DownstreamTls {
-    /// Certificates, chosen per client by key type.
-    pub certificates: Box<[Arc<Identity>]>,
-    /// How the client is verified; `None`: not asked.
-    pub validation: Option<Arc<Validation>>,
-    /// A client without certificate is refused.
+    /// Certificates, chosen per client by key type; never empty.
+    pub certificates: Certificates,
+    /// How a client is verified; `None`: it is not, and not asked unless a certificate is required.
+    pub validation: Option<ValidationSource>,
+    /// A client without certificate is refused. Envoy's SPIFFE validator refuses it anyway
+    /// ([`Validation::demands_certificate`]).
     pub require_client_certificate: bool,
+    /// A client without SNI is refused.
+    pub require_sni: bool,
+    /// ALPN, in order of preference; without a common one the handshake goes on without (as in Envoy).
+    pub alpn: Box<[Box<[u8]>]>,
+    /// Versions, suites, groups.
+    pub parameters: Parameters,
+    /// Which sessions may be resumed.
+    pub resumption: Resumption,
+    /// xxh3-128 of its encoded form.
+    pub id: u128,
+}
+
+/// An UpstreamTlsContext. Two with the same [`id`](Self::id) are the same.
+#[derive(Clone, Debug)]
+pub struct UpstreamTls {
+    /// Our certificates; Envoy takes one at most, an empty `Inline` is none.
+    pub certificates: Certificates,
+    /// How the server is verified; `None`: not at all, as in Envoy.
+    pub validation: Option<ValidationSource>,
+    /// The name sent; `None`: none is.
+    pub sni: Option<Arc<str>>,
+    /// The endpoint's host name is sent, where it has one, instead of [`sni`](Self::sni).
+    pub auto_host_sni: bool,
+    /// The certificate must carry the name that is sent, instead of matching the names of the validation.
+    pub auto_sni_san_validation: bool,
     /// ALPN, in order of preference.
     pub alpn: Box<[Box<[u8]>]>,
-    /// TLS 1.2 allowed.
-    pub tls12: bool,
-    /// TLS 1.3 allowed.
-    pub tls13: bool,
+    /// Versions, suites, groups.
+    pub parameters: Parameters,
+    /// Sessions kept for resumption; Envoy's default is 1, zero turns resumption off.
+    pub max_session_keys: u32,
+    /// xxh3-128 of its encoded form.
+    pub id: u128,
 }
 
-/// A certificate chain and its key. The key never shows in `Debug`.
-pub struct Identity {
-    /// Leaf first.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// The leaf's key.
-    pub key: PrivateKeyDer<'static>,
-}
-
-impl fmt::Debug for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("chain", &self.chain.len()).field("key", &"[redacted]").finish()
+impl PartialEq for UpstreamTls {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
     }
 }
 
-/// Trust anchors and the names a peer must carry.
+/// Where certificates come from.
 #[derive(Clone, Debug)]
-pub struct Validation {
-    /// Trusted certificates.
-    pub trusted_ca: Vec<CertificateDer<'static>>,
-    /// Any one must match; empty: any name.
-    pub subject_alt_names: Box<[SanMatch]>,
+pub enum Certificates {
+    /// They are in the context.
+    Inline(Box<[Arc<Identity>]>),
+    /// They are secrets of SDS.
+    Sds(Box<[Arc<SecretRef>]>),
 }
 
-/// One `match_typed_subject_alt_names` entry.
-#[derive(Clone, Debug)]
-pub struct SanMatch {
-    /// Kind of name.
-    pub kind: SanKind,
-    /// Matcher of its value.
-    pub matcher: StringMatch,
+impl Certificates {
+    /// Those in the context.
+    pub fn inline(&self) -> &[Arc<Identity>] {
+        match self {
+            Self::Inline(identities) => identities,
+            Self::Sds(_) => &[],
+        }
+    }
+
+    /// Those of SDS.
+    pub fn secrets(&self) -> &[Arc<SecretRef>] {
+        match self {
+            Self::Inline(_) => &[],
+            Self::Sds(secrets) => secrets,
+        }
+    }
 }
 
-/// `SubjectAltNameMatcher.SanType`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SanKind {
-    /// DNS name.
-    Dns,
-    /// URI (SPIFFE ID).
-    Uri,
-    /// IP address in text form.
-    Ip,
-    /// E-mail address.
-    Email,
+impl DownstreamTls {
+    /// All secrets it waits for.
+    pub fn secrets(&self) -> impl Iterator<Item = &Arc<SecretRef>> {
+        let tickets = match &self.resumption.tickets {
+            Tickets::Sds(secret) => Some(secret),
+            Tickets::Off | Tickets::Own | Tickets::Keys(_) => None,
+        };
+        secrets(&self.certificates, self.validation.as_ref()).chain(tickets)
+    }
 }
 
-/// `type.matcher.v3.StringMatcher`.
-#[derive(Clone, Debug)]
-pub struct StringMatch {
-    /// The pattern.
-    pub pattern: Pattern,
-    /// ASCII case is ignored (not for regexes).
-    pub ignore_case: bool,
+impl UpstreamTls {
+    /// All secrets it waits for.
+    pub fn secrets(&self) -> impl Iterator<Item = &Arc<SecretRef>> {
+        secrets(&self.certificates, self.validation.as_ref())
+    }
 }
 
-/// The pattern of a [`StringMatch`].
-#[derive(Clone, Debug)]
-pub enum Pattern {
-    /// Equal.
-    Exact(Box<str>),
-    /// Starts with.
-    Prefix(Box<str>),
-    /// Ends with.
-    Suffix(Box<str>),
-    /// Contains.
-    Contains(Box<str>),
-    /// RE2 full match.
-    Regex(Box<Regex>),
+fn secrets<'a>(
+    certificates: &'a Certificates,
+    validation: Option<&'a ValidationSource>,
+) -> impl Iterator<Item = &'a Arc<SecretRef>> {
+    let validation = match validation {
+        Some(ValidationSource::Sds { secret, .. }) => Some(secret),
+        Some(ValidationSource::Inline(_)) | None => None,
+    };
+    certificates.secrets().iter().chain(validation)
 }
 
 pub(crate) mod proto;

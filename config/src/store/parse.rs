@@ -88,7 +88,7 @@ pub(super) fn cluster_with(interner: &mut Interner, body: &Bytes) -> Result<Pars
     let message = cx.decode(body)?;
     let cluster::Converted { cluster, secrets } = cluster::cluster(&mut cx, interner, message)?;
     let unsupported = match &cluster.transport {
-        Transport::Raw => Box::default(),
+        Transport::Raw | Transport::Tls(_) => Box::default(),
         Transport::Unsupported(why) => Box::from([("".into(), why.clone())]),
     };
     Ok(Parsed {

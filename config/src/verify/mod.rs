@@ -20,12 +20,13 @@ mod tests;
 pub use certificate::Label;
 pub use error::VerifyError;
 pub use san::matches as san_matches;
+pub(crate) use san::names;
 pub use spiffe::{SpiffeError, SpiffeId};
 pub use trust::{Trust, TrustError};
 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::model::tls::SanMatch;
+use crate::model::tls::{Trusted, Validation};
 use certificate::Leaf;
 
 /// What the peer's certificate is for.
@@ -49,33 +50,44 @@ impl std::fmt::Display for Usage {
 /// Which names the leaf must carry.
 #[derive(Clone, Copy, Debug)]
 pub enum Names<'a> {
-    /// At least one of these (`match_typed_subject_alt_names`); an empty list takes any name, as in Envoy.
-    AnyOf(&'a [SanMatch]),
-    /// The name or address that was dialled (RFC 9525).
+    /// Those of the validation (`match_typed_subject_alt_names`); an empty list takes any name, as in Envoy.
+    Configured,
+    /// The name or address that was dialled (RFC 9525), instead.
     Server(&'a ServerName<'a>),
 }
 
-/// Verifies a chain, leaf first.
+/// What the peer sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Presented<'a> {
+    /// Its own certificate.
+    pub leaf: &'a CertificateDer<'a>,
+    /// Those after it.
+    pub intermediates: &'a [CertificateDer<'a>],
+}
+
+/// Verifies a chain.
 ///
 /// # Errors
 /// The first check that fails, with the certificate and names concerned.
 pub fn verify(
-    trust: &Trust,
-    chain: &[CertificateDer<'_>],
+    validation: &Validation,
+    presented: Presented<'_>,
     usage: Usage,
     names: Names<'_>,
     now: UnixTime,
 ) -> Result<(), VerifyError> {
-    let (first, intermediates) = chain.split_first().ok_or(VerifyError::NoCertificate)?;
-    let leaf = Leaf::parse(first)?;
+    let leaf = Leaf::parse(presented.leaf)?;
+    let Trusted::Ca(trust) = &validation.trusted else {
+        return Err(VerifyError::Trust(TrustError::Empty));
+    };
     leaf.check_dates(now)?;
     leaf.check_usage(usage)?;
-    if !trust.pins(first) {
-        trust.build_path(&leaf, intermediates, usage, now)?;
+    if !trust.pins(presented.leaf) {
+        trust.build_path(&leaf, presented.intermediates, usage, now)?;
     }
-    match names {
-        Names::AnyOf([]) => Ok(()),
-        Names::AnyOf(wanted) => san::check(&leaf, wanted),
-        Names::Server(name) => leaf.check_server_name(name),
+    match (names, &*validation.subject_alt_names) {
+        (Names::Configured, []) => Ok(()),
+        (Names::Configured, wanted) => san::check(&leaf, wanted),
+        (Names::Server(name), _) => leaf.check_server_name(name),
     }
 }

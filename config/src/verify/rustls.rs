@@ -5,13 +5,14 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::SingleCertAndKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{Names, Trust, TrustError, Usage, VerifyError, verify};
-use crate::model::tls::{Identity, SanMatch, Validation};
+use super::{Names, Presented, Usage, VerifyError, verify};
+use crate::model::tls::{Identity, Validation};
 
 /// How a server's name is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,29 +28,26 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Verifies servers.
-///
-/// # Errors
-/// The trust list is empty or not readable.
-pub fn server_verifier(validation: &Validation, expect: Expect) -> Result<Arc<dyn ServerCertVerifier>, TrustError> {
-    Ok(Arc::new(Verifier::new(Some(validation), expect)?))
+/// Verifies servers. /// `None` trusts everybody.
+pub fn server_verifier(validation: Option<Arc<Validation>>, expect: Expect) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Verifier::new(validation, expect))
 }
 
 /// Verifies clients; without `required`, one that has no certificate is let through.
-///
-/// # Errors
-/// The trust list is empty or not readable.
-pub fn client_verifier(validation: &Validation, required: bool) -> Result<Arc<dyn ClientCertVerifier>, TrustError> {
-    let inner = Verifier::new(Some(validation), Expect::Configured)?;
-    let subjects = inner.trust.iter().flat_map(Trust::subjects).map(DistinguishedName::in_sequence).collect();
-    Ok(Arc::new(Client { inner, subjects, required }))
+/// Where there is no validation, any certificate is taken, as in Envoy.
+pub fn client_verifier(validation: Option<Arc<Validation>>, required: bool) -> Arc<dyn ClientCertVerifier> {
+    let told = validation.iter().filter(|v| !v.hide_authorities);
+    let subjects = told.flat_map(|v| v.trusts()).flat_map(|trust| trust.subjects());
+    let subjects = subjects.map(DistinguishedName::in_sequence).collect();
+    let required = required || validation.as_ref().is_some_and(|v| v.demands_certificate());
+    Arc::new(Client { inner: Verifier::new(validation, Expect::Configured), subjects, required })
 }
 
 /// What a client wants of TLS.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientTls<'a> {
     /// Whom to trust; `None` trusts everybody (`--skip-verify`).
-    pub validation: Option<&'a Validation>,
+    pub validation: Option<Arc<Validation>>,
     /// How the server's name is judged.
     pub expect: Expect,
     /// Our own certificate.
@@ -63,9 +61,9 @@ pub struct ClientTls<'a> {
 /// A client configuration that trusts nobody it should not.
 ///
 /// # Errors
-/// As [`server_verifier`]; a certificate and key that do not belong together; no version of TLS.
-pub fn client_config(tls: &ClientTls<'_>) -> Result<Arc<ClientConfig>, ConfigError> {
-    let verifier = Arc::new(Verifier::new(tls.validation, tls.expect)?);
+/// No version of TLS.
+pub fn client_config(tls: ClientTls<'_>) -> Result<Arc<ClientConfig>, ConfigError> {
+    let verifier = server_verifier(tls.validation, tls.expect);
     let versions: Vec<_> = [(tls.versions.0, &rustls::version::TLS12), (tls.versions.1, &rustls::version::TLS13)]
         .into_iter()
         .filter_map(|(allowed, version)| allowed.then_some(version))
@@ -73,7 +71,10 @@ pub fn client_config(tls: &ClientTls<'_>) -> Result<Arc<ClientConfig>, ConfigErr
     let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&versions)?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut config = match tls.identity {
-        Some(identity) => builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())?,
+        Some(identity) => {
+            let only = SingleCertAndKey::from(Arc::clone(&identity.certified));
+            builder.with_client_cert_resolver(Arc::new(only))
+        }
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = tls.alpn.iter().map(|p| p.to_vec()).collect();
@@ -83,9 +84,6 @@ pub fn client_config(tls: &ClientTls<'_>) -> Result<Arc<ClientConfig>, ConfigErr
 /// Why there is no client configuration.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ConfigError {
-    /// See there.
-    #[error(transparent)]
-    Trust(#[from] TrustError),
     /// rustls' own words.
     #[error("TLS is not usable: {0}")]
     Rustls(#[from] Error),
@@ -94,26 +92,21 @@ pub enum ConfigError {
 #[derive(Debug)]
 struct Verifier {
     /// `None`: everybody is trusted.
-    trust: Option<Trust>,
-    names: Box<[SanMatch]>,
+    validation: Option<Arc<Validation>>,
     expect: Expect,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
-    fn new(validation: Option<&Validation>, expect: Expect) -> Result<Self, TrustError> {
-        Ok(Self {
-            trust: validation.map(|v| Trust::new(&v.trusted_ca)).transpose()?,
-            names: validation.map(|v| v.subject_alt_names.clone()).unwrap_or_default(),
-            expect,
-            algorithms: rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms,
-        })
+    fn new(validation: Option<Arc<Validation>>, expect: Expect) -> Self {
+        let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
+        Self { validation, expect, algorithms }
     }
 
-    fn check(&self, chain: Chain<'_>, usage: Usage, names: Names<'_>, now: UnixTime) -> Result<(), Error> {
-        let Some(trust) = &self.trust else { return Ok(()) };
-        let chain: Vec<_> = std::iter::once(chain.0).chain(chain.1).cloned().collect();
-        verify(trust, &chain, usage, names, now).map_err(refusal)
+    fn check(&self, (leaf, rest): Chain<'_>, usage: Usage, names: Names<'_>, now: UnixTime) -> Result<(), Error> {
+        let Some(validation) = &self.validation else { return Ok(()) };
+        let presented = Presented { leaf, intermediates: rest };
+        verify(validation, presented, usage, names, now).map_err(refusal)
     }
 }
 
@@ -144,7 +137,7 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let names = match self.expect {
-            Expect::Configured => Names::AnyOf(&self.names),
+            Expect::Configured => Names::Configured,
             Expect::Dialled => Names::Server(name),
         };
         self.check((leaf, intermediates), Usage::Server, names, now).map(|()| ServerCertVerified::assertion())
@@ -195,8 +188,9 @@ impl ClientCertVerifier for Client {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let names = Names::AnyOf(&self.inner.names);
-        self.inner.check((leaf, intermediates), Usage::Client, names, now).map(|()| ClientCertVerified::assertion())
+        self.inner
+            .check((leaf, intermediates), Usage::Client, Names::Configured, now)
+            .map(|()| ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

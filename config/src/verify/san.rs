@@ -43,7 +43,7 @@ pub(super) fn describe(parsed: &X509Certificate<'_>) -> String {
     if names.is_empty() { "no names at all".to_owned() } else { names.join(", ") }
 }
 
-fn names(parsed: &X509Certificate<'_>) -> Vec<(SanKind, String)> {
+pub(crate) fn names(parsed: &X509Certificate<'_>) -> Vec<(SanKind, String)> {
     let Ok(Some(extension)) = parsed.subject_alternative_name() else { return Vec::new() };
     let named = extension.value.general_names.iter().filter_map(|name| match name {
         GeneralName::DNSName(n) => Some((SanKind::Dns, (*n).to_owned())),

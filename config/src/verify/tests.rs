@@ -20,8 +20,34 @@ fn client_config(
     expect: Expect,
     alpn: &[&[u8]],
 ) -> Result<Arc<::rustls::ClientConfig>, super::rustls::ConfigError> {
+    let validation = validation.map(|v| Arc::new(v.clone()));
     let tls = ClientTls { validation, expect, identity: None, alpn, versions: (true, true) };
-    super::rustls::client_config(&tls)
+    super::rustls::client_config(tls)
+}
+
+/// Which names are wanted.
+enum Wanted<'a> {
+    AnyOf(&'a [SanMatch]),
+    Server(&'a ServerName<'a>),
+}
+
+fn verify(
+    trust: &Arc<Trust>,
+    chain: &[CertificateDer<'_>],
+    usage: Usage,
+    wanted: Wanted<'_>,
+    now: UnixTime,
+) -> Result<(), VerifyError> {
+    let mut validation = Validation::by_ca(Arc::clone(trust));
+    let names = match wanted {
+        Wanted::AnyOf(names) => {
+            validation.subject_alt_names = names.into();
+            Names::Configured
+        }
+        Wanted::Server(name) => Names::Server(name),
+    };
+    let (leaf, intermediates) = chain.split_first().unwrap();
+    super::verify(&validation, Presented { leaf, intermediates }, usage, names, now)
 }
 
 struct Made {
@@ -81,12 +107,12 @@ fn now() -> UnixTime {
     UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000))
 }
 
-fn trust(made: &Made) -> Trust {
-    Trust::new(std::slice::from_ref(&made.der)).unwrap()
+fn trust(made: &Made) -> Arc<Trust> {
+    Arc::new(Trust::new(std::slice::from_ref(&made.der)).unwrap())
 }
 
-fn any(trust: &Trust, chain: &[CertificateDer<'static>]) -> Result<(), VerifyError> {
-    verify(trust, chain, Usage::Server, Names::AnyOf(&[]), now())
+fn any(trust: &Arc<Trust>, chain: &[CertificateDer<'static>]) -> Result<(), VerifyError> {
+    verify(trust, chain, Usage::Server, Wanted::AnyOf(&[]), now())
 }
 
 fn san(kind: SanKind, pattern: Pattern) -> SanMatch {
@@ -94,7 +120,7 @@ fn san(kind: SanKind, pattern: Pattern) -> SanMatch {
 }
 
 fn validation(trusted: &Made, names: Vec<SanMatch>) -> Validation {
-    Validation { trusted_ca: vec![trusted.der.clone()], subject_alt_names: names.into() }
+    Validation { subject_alt_names: names.into(), ..Validation::by_ca(trust(trusted)) }
 }
 
 #[test]
@@ -110,7 +136,6 @@ fn a_chain_is_trusted_and_a_stranger_is_not() {
     let missing = any(&trust(&root), std::slice::from_ref(&leaf.der)).unwrap_err().to_string();
     assert!(missing.contains("\"a.example\"") && missing.contains("intermediate is missing"), "{missing}");
     assert!(matches!(any(&trust(&other), &[leaf.der, middle.der]), Err(VerifyError::NotTrusted { .. })));
-    assert_eq!(any(&trust(&root), &[]), Err(VerifyError::NoCertificate));
     assert!(matches!(any(&trust(&root), &[vec![1, 2, 3].into()]), Err(VerifyError::Unreadable(_))));
     assert_eq!(Trust::new(&[]).unwrap_err(), TrustError::Empty);
 }
@@ -130,13 +155,13 @@ fn the_control_planes_own_certificate_is_pinned() {
     // A pin does not outlive the certificate, nor does it stand for another name.
     let late = UnixTime::since_unix_epoch(Duration::from_secs(4_000_000_000));
     let chain = std::slice::from_ref(&cp.der);
-    let expired = verify(&trust(&cp), chain, Usage::Server, Names::AnyOf(&[]), late).unwrap_err();
+    let expired = verify(&trust(&cp), chain, Usage::Server, Wanted::AnyOf(&[]), late).unwrap_err();
     assert!(matches!(expired, VerifyError::Expired { .. }) && expired.to_string().contains("CN=kuma"), "{expired}");
     let name = ServerName::try_from("other.example").unwrap();
-    let wrong = verify(&trust(&cp), chain, Usage::Server, Names::Server(&name), now()).unwrap_err().to_string();
+    let wrong = verify(&trust(&cp), chain, Usage::Server, Wanted::Server(&name), now()).unwrap_err().to_string();
     assert!(wrong.contains("wanted other.example, it has localhost, 127.0.0.1"), "{wrong}");
     let ip = ServerName::try_from("127.0.0.1").unwrap();
-    verify(&trust(&cp), chain, Usage::Server, Names::Server(&ip), now()).unwrap();
+    verify(&trust(&cp), chain, Usage::Server, Wanted::Server(&ip), now()).unwrap();
 }
 
 #[test]
@@ -144,12 +169,12 @@ fn dates_and_usage() {
     let root = ca("root");
     let early = UnixTime::since_unix_epoch(Duration::from_secs(1_000_000_000));
     let leaf = issue(params(&["a"]), &root);
-    let error = verify(&trust(&root), &[leaf.der], Usage::Server, Names::AnyOf(&[]), early).unwrap_err();
+    let error = verify(&trust(&root), &[leaf.der], Usage::Server, Wanted::AnyOf(&[]), early).unwrap_err();
     assert!(matches!(error, VerifyError::NotYetValid { .. }), "{error}");
     let mut client_only = params(&["a"]);
     client_only.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let leaf = issue(client_only, &root).der;
-    verify(&trust(&root), std::slice::from_ref(&leaf), Usage::Client, Names::AnyOf(&[]), now()).unwrap();
+    verify(&trust(&root), std::slice::from_ref(&leaf), Usage::Client, Wanted::AnyOf(&[]), now()).unwrap();
     let error = any(&trust(&root), &[leaf]).unwrap_err().to_string();
     assert!(error.contains("is not for TLS servers: its extended key usage"), "{error}");
     let mut crl_only = params(&["a"]);
@@ -163,7 +188,7 @@ fn names_are_matched_by_kind() {
     let root = ca("root");
     let carried = ["*.svc.example", "spiffe://default/backend", "10.0.0.1", "::1", "me@example.org"];
     let leaf = [issue(params(&carried), &root).der];
-    let check = |wanted: SanMatch| verify(&trust(&root), &leaf, Usage::Server, Names::AnyOf(&[wanted]), now());
+    let check = |wanted: SanMatch| verify(&trust(&root), &leaf, Usage::Server, Wanted::AnyOf(&[wanted]), now());
     let text = |s: &str| -> Box<str> { s.into() };
     for wanted in [
         san(SanKind::Dns, Pattern::Exact(text("a.svc.example"))),
@@ -207,7 +232,9 @@ fn handshake(
 ) -> (Option<Error>, Option<Error>) {
     let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
     let builder = match clients {
-        Some(validation) => builder.with_client_cert_verifier(client_verifier(validation, true).unwrap()),
+        Some(validation) => {
+            builder.with_client_cert_verifier(client_verifier(Some(Arc::new(validation.clone())), true))
+        }
         None => builder.with_no_client_auth(),
     };
     let key = PrivateKeyDer::try_from(server.key.serialize_der()).unwrap();

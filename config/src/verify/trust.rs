@@ -1,17 +1,22 @@
 //! Trusted certificates, and paths to them.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::Usage;
 use super::certificate::Leaf;
 use super::error::VerifyError;
 
 /// Certificates that are trusted, parsed once.
-#[derive(Clone)]
 pub struct Trust {
-    certificates: Vec<CertificateDer<'static>>,
-    anchors: Vec<TrustAnchor<'static>>,
+    certificates: Box<[CertificateDer<'static>]>,
+    /// In the same order.
+    anchors: Box<[TrustAnchor<'static>]>,
+    /// First and last second of each, since 1970; in the same order.
+    validity: Box<[(i64, i64)]>,
 }
 
 /// Why there is no trust.
@@ -39,14 +44,30 @@ impl Trust {
         if certificates.is_empty() {
             return Err(TrustError::Empty);
         }
-        let anchors = certificates.iter().enumerate().map(|(index, der)| {
-            let anchor = webpki::anchor_from_trusted_cert(der);
-            anchor.map(|a| a.to_owned()).map_err(|e| TrustError::Unreadable { index, reason: e.to_string() })
+        let parsed = certificates.iter().enumerate().map(|(index, der)| {
+            let unreadable = |reason| TrustError::Unreadable { index, reason };
+            let anchor = webpki::anchor_from_trusted_cert(der).map_err(|e| unreadable(e.to_string()))?;
+            let (_, parsed) = X509Certificate::from_der(der).map_err(|e| unreadable(e.to_string()))?;
+            let validity = parsed.validity();
+            Ok((anchor.to_owned(), (validity.not_before.timestamp(), validity.not_after.timestamp())))
         });
+        let (anchors, validity): (Vec<_>, Vec<_>) = parsed.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
         Ok(Self {
-            anchors: anchors.collect::<Result<_, _>>()?,
+            anchors: anchors.into(),
+            validity: validity.into(),
             certificates: certificates.iter().map(|c| c.clone().into_owned()).collect(),
         })
+    }
+
+    /// The certificates.
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.certificates
+    }
+
+    /// When the first of them expires.
+    pub fn not_after(&self) -> Option<SystemTime> {
+        let first = self.validity.iter().map(|(_, last)| *last).min()?;
+        Some(UNIX_EPOCH + Duration::from_secs(u64::try_from(first).unwrap_or(0)))
     }
 
     /// The subjects of the trusted certificates, as DER, for a server's CertificateRequest.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use config::model::tls::DownstreamTls;
+use config::model::tls::{DownstreamTls, ValidationSource};
 use http::Response;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -27,10 +27,14 @@ pub(super) fn certs(state: &AdminState) -> Response<Body> {
 }
 
 fn context(tls: &DownstreamTls) -> Value {
-    let authorities = tls.validation.iter().flat_map(|validation| &validation.trusted_ca);
+    let validation = match &tls.validation {
+        Some(ValidationSource::Inline(validation)) => Some(validation),
+        Some(ValidationSource::Sds { .. }) | None => None,
+    };
+    let authorities = validation.into_iter().flat_map(|v| v.trusts()).flat_map(|trust| trust.certificates());
     // Envoy shows the first trusted certificate and the leaf of each chain.
     let authorities: Vec<Value> = authorities.take(1).filter_map(|der| details(der)).collect();
-    let leaves = tls.certificates.iter().filter_map(|identity| identity.chain.first());
+    let leaves = tls.certificates.inline().iter().filter_map(|identity| identity.chain().first());
     let leaves: Vec<Value> = leaves.filter_map(|der| details(der)).collect();
     json!({"ca_cert": authorities, "cert_chain": leaves})
 }

@@ -130,6 +130,7 @@ pub(crate) fn cluster(name: &str, endpoints: &[Address]) -> Arc<ClusterEntry> {
         outlier_detection: None,
         health_checks: Box::default(),
         transport: Transport::Raw,
+        transport_matches: Box::default(),
         http: None,
         socket: None,
         buffer_limit: 1 << 20,

@@ -178,7 +178,7 @@ async fn a_chain_that_cannot_run_refuses_and_others_serve() {
     let mut broken =
         tls_chain(2, manager(vec![direct_route("/", 200, "tls")]), world.authority.downstream_tls("kuma-cp"));
     let mut tls = world.authority.downstream_tls("kuma-cp");
-    tls.certificates = Box::default();
+    tls.certificates = config::model::tls::Certificates::Inline(Box::default());
     std::sync::Arc::get_mut(&mut broken).unwrap().tls = Some(tls.into());
     let plain = plain_chain(1, manager(vec![direct_route("/", 200, "plain")]));
     let listener = world.listener("system_x", vec![plain, broken]);

@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use config::model::tls::{DownstreamTls, Identity};
-use config::verify::TrustError;
+use config::model::tls::{Certificates, DownstreamTls, ValidationSource};
 use config::verify::rustls::{client_verifier, provider};
-use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
@@ -19,10 +17,8 @@ pub(super) enum TlsError {
     NoCertificate,
     #[error("neither TLS 1.2 nor TLS 1.3 is allowed")]
     NoVersion,
-    #[error("certificate {0}: {1}")]
-    Certificate(usize, rustls::Error),
-    #[error("trusted_ca: {0}")]
-    Trust(#[from] TrustError),
+    #[error("its certificates come from SDS")]
+    Sds,
     #[error("a client certificate is required, but there is nothing to verify it by")]
     NoTrust,
     #[error("{0}")]
@@ -32,22 +28,29 @@ pub(super) enum TlsError {
 /// A server configuration for the context.
 pub(super) fn server_config(tls: &DownstreamTls) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = provider();
-    let versions: Vec<&SupportedProtocolVersion> =
-        [(tls.tls13, &TLS13), (tls.tls12, &TLS12)].into_iter().filter_map(|(on, v)| on.then_some(v)).collect();
+    let versions: Vec<&SupportedProtocolVersion> = [(tls.parameters.tls13, &TLS13), (tls.parameters.tls12, &TLS12)]
+        .into_iter()
+        .filter_map(|(on, v)| on.then_some(v))
+        .collect();
     if versions.is_empty() {
         return Err(TlsError::NoVersion);
     }
-    let keys = tls.certificates.iter().enumerate().map(|(at, identity)| key(at, identity, &provider));
-    let keys: Box<[Arc<CertifiedKey>]> = keys.collect::<Result<_, _>>()?;
+    let (Certificates::Inline(identities), None | Some(ValidationSource::Inline(_))) =
+        (&tls.certificates, &tls.validation)
+    else {
+        return Err(TlsError::Sds);
+    };
+    let keys: Box<[Arc<CertifiedKey>]> = identities.iter().map(|identity| Arc::clone(&identity.certified)).collect();
     if keys.is_empty() {
         return Err(TlsError::NoCertificate);
     }
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions)?;
     let builder = match &tls.validation {
-        Some(validation) => {
-            let verifier = client_verifier(validation, tls.require_client_certificate)?;
+        Some(ValidationSource::Inline(validation)) => {
+            let verifier = client_verifier(Some(Arc::clone(validation)), tls.require_client_certificate);
             builder.with_client_cert_verifier(verifier)
         }
+        Some(ValidationSource::Sds { .. }) => return Err(TlsError::Sds),
         None if tls.require_client_certificate => return Err(TlsError::NoTrust),
         None => builder.with_no_client_auth(),
     };
@@ -57,11 +60,6 @@ pub(super) fn server_config(tls: &DownstreamTls) -> Result<Arc<ServerConfig>, Tl
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
-}
-
-fn key(at: usize, identity: &Identity, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>, TlsError> {
-    let key = CertifiedKey::from_der(identity.chain.clone(), identity.key.clone_key(), provider);
-    key.map(Arc::new).map_err(|error| TlsError::Certificate(at, error))
 }
 
 /// The first certificate whose key can sign with a scheme the client knows, as Envoy prefers by key type; else the

@@ -63,8 +63,9 @@ pub async fn connect_before(
     if pending.is_spent() {
         return Err(ConnectError::Other);
     }
-    if let Transport::Unsupported(_) = config.transport {
-        return Err(ConnectError::Transport);
+    match config.transport {
+        Transport::Raw if config.transport_matches.is_empty() => {}
+        Transport::Raw | Transport::Tls(_) | Transport::Unsupported(_) => return Err(ConnectError::Transport),
     }
     let mut attempt = Attempt::new(&cluster, host);
     let opened = tokio::select! {

@@ -28,6 +28,7 @@ pub(super) fn config(name: &str) -> Config {
         outlier_detection: None,
         health_checks: Box::default(),
         transport: Transport::Raw,
+        transport_matches: Box::default(),
         http: None,
         socket: None,
         buffer_limit: 1 << 20,

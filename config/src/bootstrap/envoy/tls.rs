@@ -107,7 +107,7 @@ fn common(
         cx,
         host,
         ClientTls {
-            validation: validation.as_ref(),
+            validation: validation.map(Arc::new),
             expect,
             identity: identities.first().map(|i| &**i),
             alpn: ALPN,
@@ -134,14 +134,14 @@ pub(super) fn ssl(cx: &mut Context, ssl: SslCredentials, host: &str) -> Result<T
     make(
         cx,
         host.to_owned(),
-        ClientTls { validation: Some(&validation), expect, identity: pair.as_deref(), alpn: ALPN, versions },
+        ClientTls { validation: Some(validation.into()), expect, identity: pair.as_deref(), alpn: ALPN, versions },
     )
 }
 
 fn make(cx: &Context, host: String, tls: ClientTls<'_>) -> Result<Tls, Rejection> {
     let name = ServerName::try_from(host.clone());
     let name = name.map_err(|_| cx.reject("sni", format!("{host:?} is neither a DNS name nor an IP address")))?;
-    let config = client_config(&tls).map_err(|e| cx.reject("", e.to_string()))?;
+    let config = client_config(tls).map_err(|e| cx.reject("", e.to_string()))?;
     Ok(Tls { config, name })
 }
 

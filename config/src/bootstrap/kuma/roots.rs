@@ -8,6 +8,7 @@ use rustls_pki_types::pem::PemObject as _;
 
 use crate::model::tls::Validation;
 use crate::verify::rustls::{ClientTls, ConfigError, Expect, client_config};
+use crate::verify::{Trust, TrustError};
 
 /// How the control plane's certificate is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,9 @@ pub enum RootsError {
     /// TLS.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A certificate that can't be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 /// Where Linux systems keep their CA bundle, in the order Go's crypto/x509 looks (Kuma takes the first that exists).
@@ -71,9 +75,9 @@ impl ServerTrust {
         if trusted.as_ref().is_some_and(Vec::is_empty) {
             return Err(if *self == Self::System { RootsError::NoSystemRoots } else { RootsError::NoCertificate });
         }
-        let validation = trusted.map(|trusted_ca| Validation { trusted_ca, subject_alt_names: Box::default() });
-        Ok(client_config(&ClientTls {
-            validation: validation.as_ref(),
+        let trust = trusted.map(|trusted| Trust::new(&trusted)).transpose()?;
+        Ok(client_config(ClientTls {
+            validation: trust.map(|trust| Validation::by_ca(trust.into()).into()),
             expect: Expect::Dialled,
             identity: None,
             alpn: &[b"http/1.1"],

@@ -73,10 +73,6 @@ pub(crate) fn chain(
     let unsupported = match (&setting.unsupported, socket) {
         (Some(of_listener), _) => Some(of_listener.clone()),
         (None, Some(of_socket)) => Some(of_socket),
-        // Bytes are forwarded as they are; a chain that ends TLS hands them on decrypted.
-        (None, None) if tls.is_some() && !matches!(handler, Handler::Http(_) | Handler::Unsupported(_)) => {
-            Some(cx.unsupported("transport_socket", "TLS before a network filter"))
-        }
         (None, None) => None,
     };
     let timeout = cx.duration("transport_socket_connect_timeout", transport_socket_connect_timeout)?;
@@ -108,7 +104,7 @@ fn transport(
     }
     extension::check_known(cx, extension::Category::TransportSocket, &name, &type_name)?;
     let is_tls = &*type_name == "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
-    if is_tls && setting.system {
+    if is_tls {
         match cx.at("typed_config", |cx| tls::downstream(cx, &body))? {
             tls::Converted::Tls(tls) => return Ok((Some(tls), None)),
             tls::Converted::Unsupported(unsupported) => {
@@ -116,9 +112,6 @@ fn transport(
                 return Ok((None, Some(unsupported)));
             }
         }
-    }
-    if is_tls {
-        tls::downstream_secrets(&body, &mut setting.names.secrets);
     }
     Ok((None, Some(cx.unsupported("typed_config", &type_name))))
 }

@@ -170,6 +170,7 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
         },
         health_checks: cx.each("health_checks", health_checks, health_check::health_check)?,
         transport,
+        transport_matches: Box::default(),
         http: http::options(cx, typed_extension_protocol_options, deprecated_http)?.map(Box::new),
         socket: socket(cx, upstream_bind_config, upstream_connection_options)?.map(Box::new),
         buffer_limit: per_connection_buffer_limit_bytes.map_or(BUFFER_LIMIT, |w| w.value),

@@ -13,8 +13,10 @@ use pb::tls_parameters::TlsProtocol;
 use prost::Message as _;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use xxhash_rust::xxh3::xxh3_128;
+use zeroize::Zeroize as _;
 
-use super::{DownstreamTls, Identity};
+use super::{Certificates, DownstreamTls, Identity, Parameters, Resumption, Tickets, ValidationSource};
 use crate::model::data_source;
 use crate::reject::{Context, Rejection, Unsupported, immaterial};
 
@@ -78,11 +80,11 @@ pub(crate) fn downstream(cx: &mut Context, body: &[u8]) -> Result<Converted, Rej
     cx.ignore("ocsp_staple_policy", &ocsp_staple_policy, "no OCSP response is stapled");
     cx.at("common_tls_context", |cx| {
         let common = common_tls_context.unwrap_or_default();
-        self::common(cx, common, require_client_certificate.is_some_and(|f| f.value))
+        self::common(cx, common, require_client_certificate.is_some_and(|f| f.value), xxh3_128(body))
     })
 }
 
-fn common(cx: &mut Context, common: pb::CommonTlsContext, require: bool) -> Result<Converted, Rejection> {
+fn common(cx: &mut Context, common: pb::CommonTlsContext, require: bool, id: u128) -> Result<Converted, Rejection> {
     let pb::CommonTlsContext {
         tls_params,
         tls_certificates,
@@ -133,12 +135,14 @@ fn common(cx: &mut Context, common: pb::CommonTlsContext, require: bool) -> Resu
         Some(Err(unsupported)) => return Ok(Converted::Unsupported(unsupported)),
     };
     Ok(Converted::Tls(Arc::new(DownstreamTls {
-        certificates,
-        validation,
+        certificates: Certificates::Inline(certificates),
+        validation: validation.map(ValidationSource::Inline),
         require_client_certificate: require,
+        require_sni: false,
         alpn: alpn_protocols.into_iter().map(|p| p.into_bytes().into()).collect(),
-        tls12,
-        tls13,
+        parameters: Parameters { tls12, tls13, ..Parameters::default() },
+        resumption: Resumption { tickets: Tickets::Own, stateful: true, lifetime: None },
+        id,
     })))
 }
 
@@ -202,8 +206,11 @@ pub(crate) fn identity(cx: &mut Context, certificate: pb::TlsCertificate) -> Res
         let pem = data_source::read(cx, key)?;
         // The parser's own words may hold pieces of the key.
         PrivateKeyDer::from_pem_slice(&pem).map_err(|_| cx.reject("", "holds no private key in PEM form"))
-    })?;
-    Ok(Arc::new(Identity { chain, key }))
+    });
+    let mut key = key?;
+    let identity = Identity::new(chain, &key);
+    key.zeroize();
+    identity.map(Arc::new).map_err(|e| cx.reject("", e.to_string()))
 }
 
 fn certificates(cx: &Context, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Rejection> {

@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use config::model::tls::{DownstreamTls, Identity, Pattern, SanKind, SanMatch, StringMatch, Validation};
+use config::model::tls::{
+    Certificates, DownstreamTls, Identity, Parameters, Pattern, Resumption, SanKind, SanMatch, StringMatch, Tickets,
+    Validation, ValidationSource,
+};
+use config::verify::Trust;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType};
 use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore};
 
 /// A certificate authority, as the control plane's for its admin calls.
@@ -25,24 +30,27 @@ impl Authority {
         params.extended_key_usages = vec![usage];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity { chain: vec![certificate.der().clone()], key: PrivateKeyDer::Pkcs8(key.serialize_der().into()) }
+        Identity::new(vec![certificate.der().clone()], &PrivateKeyDer::Pkcs8(key.serialize_der().into())).unwrap()
     }
 
     /// A server context that takes only clients of this authority with that DNS name.
     pub(super) fn downstream_tls(&self, client: &str) -> DownstreamTls {
         let server = self.issue(SanType::IpAddress([127, 0, 0, 1].into()), ExtendedKeyUsagePurpose::ServerAuth);
         let matcher = StringMatch { pattern: Pattern::Exact(client.into()), ignore_case: false };
+        let trust = Trust::new(&[self.issuer.der().clone()]).unwrap();
         let validation = Validation {
-            trusted_ca: vec![self.issuer.der().clone()],
             subject_alt_names: [SanMatch { kind: SanKind::Dns, matcher }].into(),
+            ..Validation::by_ca(trust.into())
         };
         DownstreamTls {
-            certificates: [Arc::new(server)].into(),
-            validation: Some(Arc::new(validation)),
+            certificates: Certificates::Inline([Arc::new(server)].into()),
+            validation: Some(ValidationSource::Inline(Arc::new(validation))),
             require_client_certificate: true,
+            require_sni: false,
             alpn: Box::default(),
-            tls12: true,
-            tls13: true,
+            parameters: Parameters::default(),
+            resumption: Resumption { tickets: Tickets::Own, stateful: true, lifetime: None },
+            id: 0,
         }
     }
 
@@ -66,7 +74,7 @@ impl Authority {
         let builder = ClientConfig::builder_with_provider(config::verify::rustls::provider());
         let builder = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
         Arc::new(match identity {
-            Some(Identity { chain, key }) => builder.with_client_auth_cert(chain, key).unwrap(),
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified))),
             None => builder.with_no_client_auth(),
         })
     }

@@ -9,6 +9,7 @@ use super::certificates;
 use crate::model::data_source;
 use crate::model::tls::{Pattern, SanKind, SanMatch, StringMatch, Validation};
 use crate::reject::{Context, Rejection, Unsupported, immaterial};
+use crate::verify::Trust;
 
 /// `None`: the client is not verified at all.
 pub(crate) type Validated = Option<Result<Validation, Unsupported>>;
@@ -73,7 +74,8 @@ pub(crate) fn validation(cx: &mut Context, context: pb::CertificateValidationCon
         let pem = data_source::read(cx, ca)?;
         certificates(cx, &pem)
     })?;
-    Ok(Some(Ok(Validation { trusted_ca, subject_alt_names })))
+    let trust = Trust::new(&trusted_ca).map_err(|e| cx.reject("trusted_ca", e.to_string()))?;
+    Ok(Some(Ok(Validation { subject_alt_names, ..Validation::by_ca(trust.into()) })))
 }
 
 fn san(cx: &mut Context, san: pb::SubjectAltNameMatcher) -> Result<SanMatch, Rejection> {

@@ -46,11 +46,11 @@ fn good(more: Value) -> Arc<DownstreamTls> {
 #[test]
 fn kumas_admin_listener() {
     let tls = good(json!({"alpnProtocols": ["h2", "http/1.1"]}));
-    assert!(tls.require_client_certificate && tls.tls12 && tls.tls13);
-    assert_eq!(tls.certificates[0].chain.len(), 1);
+    assert!(tls.require_client_certificate && tls.parameters.tls12 && tls.parameters.tls13);
+    assert_eq!(tls.certificates.inline()[0].chain().len(), 1);
     assert_eq!(*tls.alpn[0], *b"h2");
-    let validation = tls.validation.as_ref().unwrap();
-    assert_eq!(validation.trusted_ca.len(), 1);
+    let Some(ValidationSource::Inline(validation)) = &tls.validation else { panic!("no validation") };
+    assert_eq!(validation.trusts().map(|trust| trust.certificates().len()).sum::<usize>(), 1);
     let san = &validation.subject_alt_names[0];
     assert_eq!(san.kind, SanKind::Dns);
     assert!(matches!(&san.matcher.pattern, Pattern::Exact(name) if &**name == "kuma-cp"));
@@ -61,7 +61,7 @@ fn kumas_admin_listener() {
 fn versions_are_bounded() {
     let versions = |params: Value| {
         let tls = good(json!({"tlsParams": params}));
-        (tls.tls12, tls.tls13)
+        (tls.parameters.tls12, tls.parameters.tls13)
     };
     assert_eq!(versions(json!({"tlsMinimumProtocolVersion": "TLSv1_3"})), (false, true));
     assert_eq!(versions(json!({"tlsMaximumProtocolVersion": "TLSv1_2"})), (true, false));

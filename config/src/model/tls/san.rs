@@ -1,0 +1,49 @@
+//! Matchers of subject alternative names.
+
+use regex::Regex;
+
+/// One `match_typed_subject_alt_names` entry.
+#[derive(Clone, Debug)]
+pub struct SanMatch {
+    /// Kind of name.
+    pub kind: SanKind,
+    /// Matcher of its value.
+    pub matcher: StringMatch,
+}
+
+/// `SubjectAltNameMatcher.SanType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SanKind {
+    /// DNS name.
+    Dns,
+    /// URI (SPIFFE ID).
+    Uri,
+    /// IP address in text form.
+    Ip,
+    /// E-mail address.
+    Email,
+}
+
+/// `type.matcher.v3.StringMatcher`.
+#[derive(Clone, Debug)]
+pub struct StringMatch {
+    /// The pattern.
+    pub pattern: Pattern,
+    /// ASCII case is ignored (not for regexes).
+    pub ignore_case: bool,
+}
+
+/// The pattern of a [`StringMatch`].
+#[derive(Clone, Debug)]
+pub enum Pattern {
+    /// Equal.
+    Exact(Box<str>),
+    /// Starts with.
+    Prefix(Box<str>),
+    /// Ends with.
+    Suffix(Box<str>),
+    /// Contains.
+    Contains(Box<str>),
+    /// RE2 full match.
+    Regex(Box<Regex>),
+}
