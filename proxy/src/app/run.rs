@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use ::config::bootstrap::Bootstrap;
 use ::config::bootstrap::kuma::{
-    FetchError, Fetched, ProxyResource, Request, ResourceError, TokenCheckError, Version, check_token_file, fetch,
+    FetchError, Fetched, ProxyResource, ProxyType, Request, ResourceError, TokenCheckError, Version, check_token_file,
+    fetch,
 };
 use ::config::model::address::Address;
 use ::config::xds::token::Secret;
@@ -73,7 +74,8 @@ pub fn prepare(config: RunConfig) -> Result<Settings, RunError> {
         WorkDir::make(other)?;
     }
     let sockets_in = config.socket_dir.clone().unwrap_or_else(|| work_dir.path().to_owned());
-    let token_path = token_path(&config, &work_dir, &name)?;
+    let proxy_type = resource.as_ref().map_or(config.proxy_type(), |resource| resource.proxy_type);
+    let token_path = token_path(&config, &work_dir, &name, proxy_type)?;
     let request = request(&config, resource, (&mesh, &name), &sockets_in, token_path.as_deref());
     info!(proxy_type = %request.proxy_type, mesh, name, version = version::VERSION, "starting");
     let Fetched { mut bootstrap, sidecar } = ask(&config, &request)?;
@@ -117,13 +119,18 @@ fn load_resource(config: &RunConfig) -> Result<Option<ProxyResource>, RunError> 
 }
 
 /// A token on the command line goes into a file of its own, so that there is one way to read it.
-fn token_path(config: &RunConfig, work_dir: &WorkDir, name: &str) -> Result<Option<PathBuf>, RunError> {
+fn token_path(
+    config: &RunConfig,
+    work_dir: &WorkDir,
+    name: &str,
+    proxy_type: ProxyType,
+) -> Result<Option<PathBuf>, RunError> {
     let path = match &config.token {
         Some(token) => Some(work_dir.write_secret(name, token)?),
         None => config.token_path.clone(),
     };
     if let Some(path) = &path {
-        check_token_file(path)?;
+        check_token_file(path, proxy_type)?;
     }
     Ok(path)
 }

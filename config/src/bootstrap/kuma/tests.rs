@@ -147,6 +147,30 @@ async fn asks_as_kuma_dp_does() {
     assert_eq!(body, expected);
 }
 
+/// kuma-contract of 2.x: no mesh, the resource as it was given, whatever else the request holds.
+#[tokio::test]
+async fn asks_as_an_egress() {
+    let server = Server::start(vec![bootstrap_answer()], None).await;
+    let text = "{type: ZoneEgress, name: egress, networking: {address: 127.0.0.3, port: 10002}}";
+    let resource = ProxyResource::parse(text, &[ProxyType::Dataplane, ProxyType::Egress]).unwrap();
+    let egress = Request {
+        name: resource.name.clone(),
+        mesh: resource.mesh.clone(),
+        proxy_type: resource.proxy_type,
+        resource: Some(resource),
+        ..request()
+    };
+    fetch(&control_plane(&server.url, ServerTrust::System), &egress).await.unwrap();
+    let asked = server.asked().remove(0);
+    let body: Value = serde_json::from_str(asked.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!((&body["proxyType"], &body["mesh"], &body["name"]), (&json!("egress"), &json!(""), &json!("egress")));
+    let sent: Value = serde_json::from_str(body["dataplaneResource"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        sent,
+        json!({"type": "ZoneEgress", "name": "egress", "networking": {"address": "127.0.0.3", "port": 10002}})
+    );
+}
+
 #[tokio::test]
 async fn tries_again_until_the_proxy_is_known() {
     let answers =
@@ -313,7 +337,12 @@ fn tokens_are_looked_at() {
     let part = |json: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(json);
     let token = |header: &str, claims: &str| format!("{}.{}.c2ln", part(header), part(claims));
     let good = token(r#"{"alg":"RS256","kid":"1"}"#, r#"{"Mesh":"default"}"#);
+    let check_token = |text: &str| check_token(text, ProxyType::Egress);
     check_token(&format!("  {good}\n")).unwrap();
+    let scope = |list: &str| token(r#"{"alg":"RS256","kid":"1"}"#, &format!(r#"{{"Zone":"east","Scope":{list}}}"#));
+    check_token(&scope(r#"["ingress","egress"]"#)).unwrap();
+    let error = check_token(&scope(r#"["ingress"]"#)).unwrap_err().to_string();
+    assert!(error.contains(r#"the zone token's scope is ["ingress"]; --proxy-type=egress needs"#), "{error}");
     let refuse = |text: &str| check_token(text).unwrap_err().to_string();
     assert!(refuse(&format!("{good}\n{good}")).contains("line breaks within the token"));
     assert!(refuse("abc").contains("three parts"));
@@ -321,12 +350,15 @@ fn tokens_are_looked_at() {
     assert!(refuse(&format!("{}.x.y", part(r#"{"alg":"RS256"}"#))).contains("claims"));
     assert!(!refuse(&token("x", "secret")).contains("secret"));
     let file = tempfile::NamedTempFile::new().unwrap();
-    let error = check_token_file(file.path()).unwrap_err().to_string();
+    let error = check_token_file(file.path(), ProxyType::Ingress).unwrap_err().to_string();
     assert_eq!(error, format!("token under file {} is empty", file.path().display()));
     std::fs::write(file.path(), good).unwrap();
-    check_token_file(file.path()).unwrap();
+    check_token_file(file.path(), ProxyType::Ingress).unwrap();
     assert!(
-        check_token_file(Path::new("/nowhere")).unwrap_err().to_string().starts_with("could not read file /nowhere")
+        check_token_file(Path::new("/nowhere"), ProxyType::Ingress)
+            .unwrap_err()
+            .to_string()
+            .starts_with("could not read file /nowhere")
     );
 }
 
