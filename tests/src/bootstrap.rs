@@ -79,6 +79,23 @@ pub fn local_ratelimit(tokens: u32, interval: &str) -> Value {
     })
 }
 
+/// The network filter that lets through whom `principals` describe, under the policy name `allow`.
+pub fn rbac(stat_prefix: &str, principals: &[Value]) -> Value {
+    json!({
+        "name": "envoy.filters.network.rbac",
+        "typed_config": {
+            "@type": kind("envoy.extensions.filters.network.rbac.v3.RBAC"),
+            "stat_prefix": stat_prefix,
+            "rules": {"policies": {"allow": {"permissions": [{"any": true}], "principals": principals}}},
+        },
+    })
+}
+
+/// Whose certificate holds exactly this identity.
+pub fn principal(identity: &str) -> Value {
+    json!({"authenticated": {"principal_name": {"exact": identity}}})
+}
+
 /// A cluster with these endpoints; `more` is merged into it.
 pub fn cluster(name: &str, endpoints: &[SocketAddr], more: Value) -> Value {
     let endpoints: Vec<_> = endpoints.iter().map(|at| json!({"endpoint": {"address": address(*at)}})).collect();

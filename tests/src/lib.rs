@@ -23,4 +23,8 @@ pub mod openssl;
 pub mod ours;
 pub mod process;
 pub mod prometheus;
+pub mod secrets;
+pub mod story;
+pub mod tls;
+pub mod verdict;
 pub mod wait;

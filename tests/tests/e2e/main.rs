@@ -9,5 +9,6 @@ mod refused;
 mod relay;
 mod routing;
 mod sidecars;
-mod story;
 mod upstream;
+
+use tests::story;

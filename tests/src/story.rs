@@ -1,11 +1,11 @@
 //! What a proxy did, told by its clients, its statistics and its access log, in a form that two proxies can share.
 
+use crate::bootstrap::access_log;
+use crate::process::{Proxy, Site};
 use serde_json::Value;
-use tests::bootstrap::access_log;
-use tests::process::{Proxy, Site};
 
 /// The port of the listener under test.
-pub(crate) const IN: u16 = 10_000;
+pub const IN: u16 = 10_000;
 
 /// An access-log line that holds everything about a connection but times, ports of clients and ids.
 const LINE: &str = "flags=%RESPONSE_FLAGS% details=%RESPONSE_CODE_DETAILS% \
@@ -16,30 +16,30 @@ const LINE: &str = "flags=%RESPONSE_FLAGS% details=%RESPONSE_CODE_DETAILS% \
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Story<T> {
+pub struct Story<T> {
     /// What clients saw.
-    pub(crate) seen: T,
+    pub seen: T,
     /// Statistics that changed, and by how much.
-    pub(crate) stats: Vec<String>,
+    pub stats: Vec<String>,
     /// The access log.
-    pub(crate) log: Vec<String>,
+    pub log: Vec<String>,
 }
 
 impl<T> Story<T> {
     /// By how much this statistic, given with its labels, changed.
-    pub(crate) fn change(&self, name: &str) -> f64 {
+    pub fn change(&self, name: &str) -> f64 {
         let find = |line: &String| line.strip_prefix(name)?.trim().parse().ok();
         self.stats.iter().find_map(find).unwrap_or(0.0)
     }
 
     /// The same without statistics whose names begin so.
-    pub(crate) fn without(mut self, prefix: &str) -> Self {
+    pub fn without(mut self, prefix: &str) -> Self {
         self.stats.retain(|line| !line.starts_with(prefix));
         self
     }
 
     /// The value of this key in a line of the access log.
-    pub(crate) fn logged(&self, line: usize, key: &str) -> &str {
+    pub fn logged(&self, line: usize, key: &str) -> &str {
         let key = format!("{key}=");
         let mut words = self.log[line].split(' ');
         words.find_map(|word| word.strip_prefix(&key)).unwrap_or_else(|| panic!("no {key} in {}", self.log[line]))
@@ -47,12 +47,12 @@ impl<T> Story<T> {
 }
 
 /// The access log that [`tell`] reads.
-pub(crate) fn log_to(site: &Site) -> Value {
+pub fn log_to(site: &Site) -> Value {
     access_log(site, LINE)
 }
 
 /// Lets something happen, waits for this many log lines and for silence, and tells it all.
-pub(crate) async fn tell<T>(proxy: &Proxy, lines: usize, act: impl AsyncFnOnce(&Proxy) -> T) -> Story<T> {
+pub async fn tell<T>(proxy: &Proxy, lines: usize, act: impl AsyncFnOnce(&Proxy) -> T) -> Story<T> {
     let before = proxy.quiet_stats().await;
     let seen = act(proxy).await;
     let mut log = if lines == 0 { Vec::new() } else { proxy.access_log(lines).await };
@@ -79,7 +79,7 @@ const DIFFERENT: [(&str, &str); 6] = [
 
 /// Families in which two proxies must agree: all that Envoy has about listeners, clusters, tcp_proxy and their
 /// filters, but histograms (times) and what depends on which worker took a connection.
-pub(crate) fn compared(family: &str) -> bool {
+pub fn compared(family: &str) -> bool {
     const ABOUT: [&str; 6] = [
         "envoy_listener_",
         "envoy_cluster_",
