@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::address::Address;
 use super::endpoint::Assignment;
 use super::metadata::Fields;
 use super::tls::UpstreamTls;
@@ -49,12 +48,13 @@ pub struct Cluster {
 pub enum Discovery {
     /// `type: STATIC`; addresses are in the cluster.
     Static(Arc<Assignment>),
-    /// `type: STRICT_DNS` (every address of every name) or `LOGICAL_DNS` (`logical`: the first address at connect time).
+    /// `type: STRICT_DNS` (every address of every name is an endpoint) or `LOGICAL_DNS` (`logical`: all addresses are
+    /// those of one endpoint).
     Dns {
         /// Names and ports to resolve.
         assignment: Arc<Assignment>,
         /// How to resolve.
-        dns: Dns,
+        dns: Box<Dns>,
     },
     /// `type: EDS`; the assignment's name is `service_name` or the cluster's name.
     Eds {
@@ -76,6 +76,10 @@ pub struct Dns {
     pub refresh_rate: Duration,
     /// `respect_dns_ttl`: re-resolve at the TTL instead of at the rate.
     pub respect_ttl: bool,
+    /// `dns_min_refresh_rate`: a TTL below counts as this; zero without.
+    pub min_refresh: Duration,
+    /// `dns_jitter`: up to this much later after a success, at random.
+    pub jitter: Duration,
     /// `dns_failure_refresh_rate` (base, max).
     pub failure_refresh: Option<(Duration, Duration)>,
 }
@@ -389,13 +393,7 @@ pub struct HttpOptions {
     pub max_stream_duration: Option<Duration>,
 }
 
-/// Socket-level options of upstream connections.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SocketOptions {
-    /// `upstream_bind_config.source_address`.
-    pub source: Option<Address>,
-    /// `upstream_connection_options.tcp_keepalive`: (probes, idle time, interval).
-    pub keepalive: Option<(Option<u32>, Option<Duration>, Option<Duration>)>,
-}
-
 pub(crate) mod proto;
+mod socket;
+
+pub use socket::{HappyEyeballs, IpFamily, SocketOptions};

@@ -1,5 +1,6 @@
 //! Endpoints of a cluster (`envoy.config.endpoint.v3.ClusterLoadAssignment`).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::address::Target;
@@ -45,6 +46,8 @@ pub struct Locality {
 pub struct Endpoint {
     /// Where it is.
     pub target: Target,
+    /// Further addresses of the same endpoint, tried in turn with its own (happy eyeballs); only beside an IP address.
+    pub additional_addresses: Box<[SocketAddr]>,
     /// At least 1.
     pub weight: u32,
     /// What the control plane says of its health.

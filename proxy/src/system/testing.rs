@@ -101,6 +101,7 @@ pub(crate) fn source() -> Arc<Source> {
 pub(crate) fn cluster(name: &str, endpoints: &[Address]) -> Arc<ClusterEntry> {
     let endpoint = |address: &Address| Endpoint {
         target: Target::Address(address.clone()),
+        additional_addresses: Box::default(),
         weight: 1,
         health: Health::Unknown,
         metadata: None,

@@ -15,6 +15,7 @@ use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::circuit::{Attempt, Lease, Pending};
+use super::happy;
 use super::host::Host;
 use super::outlier::{self, Outcome};
 use crate::error::ConnectError;
@@ -70,7 +71,7 @@ pub async fn connect_before(
     let mut attempt = Attempt::new(&cluster, host);
     let opened = tokio::select! {
         biased;
-        opened = open(host.address(), config.socket.as_deref()) => opened,
+        opened = happy::open(host, config.socket.as_deref()) => opened,
         () = deadline => Err(ConnectError::Timeout),
     };
     match opened {

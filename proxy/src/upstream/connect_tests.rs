@@ -123,7 +123,7 @@ async fn options_of_the_socket() {
     let mut settings = config("a");
     let source = Some(Address::Socket((Ipv4Addr::new(127, 0, 0, 2), 0).into()));
     let keepalive = Some((Some(3), Some(Duration::from_secs(7)), Some(Duration::from_secs(2))));
-    settings.socket = Some(Box::new(SocketOptions { source, keepalive }));
+    settings.socket = Some(Box::new(SocketOptions { source, keepalive, ..SocketOptions::default() }));
     let cluster = apply(&clusters(), settings, plain(vec![endpoint(&address.to_string())]));
     let (mut pending, host) = ready(&cluster);
     let connected = connect(&mut pending, &host).await.unwrap();

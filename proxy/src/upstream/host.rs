@@ -1,5 +1,6 @@
 //! One endpoint at run time. It lives as long as its address stays in the cluster (and as long as a connection to it).
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -36,6 +37,8 @@ pub struct Detail {
     pub hostname: Option<Arc<str>>,
     /// All namespaces.
     pub metadata: Option<Arc<Metadata>>,
+    /// Where it can be reached too, tried in turn with its own address.
+    pub additional_addresses: Box<[SocketAddr]>,
     /// Whether and where it is probed.
     pub health_check: Option<Box<HealthCheckOverride>>,
 }
@@ -139,6 +142,12 @@ impl Host {
     /// What the configuration says of it.
     pub fn detail(&self) -> Arc<Detail> {
         self.detail.load_full()
+    }
+
+    /// The same, if there are further addresses to connect to.
+    pub(super) fn additional_addresses(&self) -> Option<Arc<Detail>> {
+        let detail = self.detail.load();
+        (!detail.additional_addresses.is_empty()).then(|| Arc::clone(&detail))
     }
 
     /// Connections open to it (and attempts under way).

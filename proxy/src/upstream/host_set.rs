@@ -1,5 +1,7 @@
 //! The hosts of a cluster at one moment: immutable, built by control work, swapped in whole.
 
+use std::borrow::Cow;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use config::model::address::{Address, Target};
@@ -11,7 +13,7 @@ use hashbrown::{HashMap, HashSet};
 
 use super::balance;
 use super::cluster::Pick;
-use super::dns::Answers;
+use super::dns::{Answers, Place};
 use super::health;
 use super::host::{Detail, Fitness, Flag, Host};
 use super::pool::{Group, Picked, Pool, Rules};
@@ -129,6 +131,9 @@ fn gather(entry: &ClusterEntry, before: &HostSet, answers: &Answers) -> (Vec<Gro
         gathering.add(locality, answers);
     }
     gathering.keep_passing();
+    if answers.waiting() {
+        gathering.keep_all_unless_replaced();
+    }
     let Gathering { groups, added, known, .. } = gathering;
     let removed = known.into_values().filter(|(_, seen)| !seen).map(|(host, _)| Arc::clone(host)).collect();
     (groups, added, removed)
@@ -168,9 +173,9 @@ impl<'a> Gathering<'a> {
         let duplicates_count = matches!(self.entry.cluster.discovery, Discovery::Static(_));
         let single = self.entry.assignment.localities.len() == 1 && locality.endpoints.len() == 1;
         for endpoint in &locality.endpoints {
-            for address in answers.addresses(&endpoint.target) {
+            for (address, additional) in answers.places(endpoint) {
                 if duplicates_count || single || self.met.insert(address.clone()) {
-                    let host = self.host(locality, endpoint, address);
+                    let host = self.host(locality, endpoint, (address, additional));
                     self.groups[group].hosts.push(host);
                 }
             }
@@ -179,9 +184,7 @@ impl<'a> Gathering<'a> {
 
     /// The group of that priority and locality.
     fn group(&mut self, locality: &LocalityEndpoints) -> usize {
-        // LOGICAL_DNS knows no priorities.
-        let logical = matches!(&self.entry.cluster.discovery, Discovery::Dns { dns, .. } if dns.logical);
-        let priority = if logical { 0 } else { locality.priority };
+        let priority = self.priority(locality);
         let same = |g: &Group| g.priority == priority && g.locality == locality.locality;
         self.groups.iter().position(same).unwrap_or_else(|| {
             self.groups.push(Group {
@@ -194,8 +197,15 @@ impl<'a> Gathering<'a> {
         })
     }
 
-    fn host(&mut self, locality: &LocalityEndpoints, endpoint: &Endpoint, address: Address) -> Arc<Host> {
-        let detail = self.detail(locality, endpoint);
+    /// LOGICAL_DNS knows no priorities.
+    fn priority(&self, locality: &LocalityEndpoints) -> u32 {
+        let logical = matches!(&self.entry.cluster.discovery, Discovery::Dns { dns, .. } if dns.logical);
+        if logical { 0 } else { locality.priority }
+    }
+
+    fn host(&mut self, locality: &LocalityEndpoints, endpoint: &Endpoint, place: Place<'_>) -> Arc<Host> {
+        let (address, additional) = place;
+        let detail = self.detail(locality, endpoint, additional);
         if let Some((host, seen)) = self.known.get_mut(&address) {
             *seen = true;
             host.mark(Flag::PendingDynamicRemoval, false);
@@ -214,16 +224,22 @@ impl<'a> Gathering<'a> {
         Arc::new(host)
     }
 
-    fn detail(&mut self, locality: &LocalityEndpoints, endpoint: &Endpoint) -> Arc<Detail> {
+    fn detail(
+        &mut self,
+        locality: &LocalityEndpoints,
+        endpoint: &Endpoint,
+        additional: Cow<'_, [SocketAddr]>,
+    ) -> Arc<Detail> {
         let hostname = match (&endpoint.hostname, &endpoint.target) {
             (None, Target::Name { host, .. }) => Some(Arc::clone(host)),
             (hostname, _) => hostname.clone(),
         };
         let detail = Detail {
             locality: Arc::clone(&locality.locality),
-            priority: locality.priority,
+            priority: self.priority(locality),
             hostname,
             metadata: endpoint.metadata.clone(),
+            additional_addresses: additional.into_owned().into(),
             health_check: endpoint.health_check.clone(),
         };
         match &self.detail {
@@ -247,18 +263,35 @@ impl<'a> Gathering<'a> {
             }
             *seen = true;
             host.mark(Flag::PendingDynamicRemoval, true);
-            let detail = host.detail();
-            let same = |g: &&mut Group| g.priority == detail.priority && g.locality == detail.locality;
-            match self.groups.iter_mut().find(same) {
-                Some(group) => group.hosts.push(Arc::clone(host)),
-                None => self.groups.push(Group {
-                    priority: detail.priority,
-                    locality: Arc::clone(&detail.locality),
-                    weight: None,
-                    hosts: vec![Arc::clone(host)],
-                }),
-            }
+            keep(&mut self.groups, host);
         }
+    }
+
+    /// Nothing was heard yet of new names: the hosts there were serve on, where there are no others, as Envoy's cluster
+    /// does until its successor is warm.
+    fn keep_all_unless_replaced(&mut self) {
+        if self.groups.iter().any(|group| !group.hosts.is_empty()) {
+            return;
+        }
+        for (host, seen) in self.known.values_mut() {
+            *seen = true;
+            keep(&mut self.groups, host);
+        }
+    }
+}
+
+/// Puts a host into the group it was in.
+fn keep(groups: &mut Vec<Group>, host: &Arc<Host>) {
+    let detail = host.detail();
+    let same = |g: &&mut Group| g.priority == detail.priority && g.locality == detail.locality;
+    match groups.iter_mut().find(same) {
+        Some(group) => group.hosts.push(Arc::clone(host)),
+        None => groups.push(Group {
+            priority: detail.priority,
+            locality: Arc::clone(&detail.locality),
+            weight: None,
+            hosts: vec![Arc::clone(host)],
+        }),
     }
 }
 

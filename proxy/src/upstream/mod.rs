@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod clusters;
 pub mod connect;
 pub mod dns;
+mod happy;
 mod health;
 pub mod host;
 pub mod host_set;

@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
-use super::dns::{self, Answers, Lookups};
+use super::dns::{Answers, Lookups};
 use super::health::{self, Checks};
 use super::host::{Fitness, Host};
 use super::outlier;
@@ -67,12 +67,13 @@ impl Tasks {
             let since = RefCell::new(&mut self.healthy_since);
             SlowStart { window, aggression, minimum, since }
         });
+        self.lookups.prepare(entry);
         (self.lookups.answers(), slow_start)
     }
 
-    /// Takes note of what a name resolved to; whether that is news.
-    pub(super) fn resolved(&mut self, name: &Arc<str>, answer: dns::Answer, logical: bool) -> bool {
-        self.lookups.resolved(name, answer, logical)
+    /// The names it resolves.
+    pub(super) fn lookups(&mut self) -> &mut Lookups {
+        &mut self.lookups
     }
 
     /// Starts and ends tasks so that they fit the hosts now in force.

@@ -38,6 +38,7 @@ pub(super) fn config(name: &str) -> Config {
 pub(super) fn endpoint(address: &str) -> Endpoint {
     Endpoint {
         target: Target::Address(Address::Socket(address.parse().unwrap())),
+        additional_addresses: Box::default(),
         weight: 1,
         health: Health::Unknown,
         metadata: None,

@@ -16,7 +16,9 @@ use envoy_types::pb::envoy::config::cluster::v3 as pb;
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::google::protobuf::UInt32Value;
 
-use super::{Cluster, SocketOptions, Transport};
+use pb::upstream_connection_options::{FirstAddressFamilyVersion, HappyEyeballsConfig};
+
+use super::{Cluster, HappyEyeballs, IpFamily, SocketOptions, Transport};
 use crate::model::address::{Address, proto as address};
 use crate::model::extension;
 use crate::model::metadata::proto::Interner;
@@ -261,11 +263,31 @@ fn socket(
         } = options;
         cx.at("upstream_connection_options", |cx| {
             immaterial(set_local_interface_name_on_upstream_connections, "goes into filter state, which nothing reads");
-            cx.ignore("happy_eyeballs_config", &happy_eyeballs_config, "addresses are tried one after the other");
-        });
+            if let Some(config) = happy_eyeballs_config {
+                found.happy_eyeballs = cx.at("happy_eyeballs_config", |cx| happy_eyeballs(cx, &config))?;
+            }
+            Ok::<_, Rejection>(())
+        })?;
         found.keepalive = tcp_keepalive.map(keepalive);
     }
     Ok((found != SocketOptions::default()).then_some(found))
+}
+
+fn happy_eyeballs(cx: &Context, config: &HappyEyeballsConfig) -> Result<HappyEyeballs, Rejection> {
+    let HappyEyeballsConfig { first_address_family_version, first_address_family_count } = config;
+    let first = match cx.variant("first_address_family_version", *first_address_family_version)? {
+        FirstAddressFamilyVersion::V4 => Some(IpFamily::V4),
+        FirstAddressFamilyVersion::V6 => Some(IpFamily::V6),
+        // An endpoint with several addresses has IP addresses only: no other family could come first.
+        FirstAddressFamilyVersion::Default | FirstAddressFamilyVersion::Pipe | FirstAddressFamilyVersion::Internal => {
+            None
+        }
+    };
+    let count = first_address_family_count.map_or(1, |w| w.value);
+    if count == 0 {
+        return Err(cx.reject("first_address_family_count", "value must be greater than or equal to 1"));
+    }
+    Ok(HappyEyeballs { first, count })
 }
 
 fn bind(cx: &mut Context, bind: core::BindConfig) -> Result<Option<Address>, Rejection> {

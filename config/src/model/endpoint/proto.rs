@@ -2,18 +2,19 @@
 #![allow(deprecated)] // Envoy still honours them
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::config::endpoint::v3 as pb;
 use envoy_types::pb::google::protobuf::UInt32Value;
 use pb::cluster_load_assignment::Policy;
-use pb::endpoint::HealthCheckConfig;
+use pb::endpoint::{AdditionalAddress, HealthCheckConfig};
 use pb::lb_endpoint::HostIdentifier;
 use pb::locality_lb_endpoints::{LbConfig, LbEndpointList};
 
 use super::{Assignment, Endpoint, Health, HealthCheckOverride, Locality, LocalityEndpoints};
-use crate::model::address::{Target, proto as address};
+use crate::model::address::{Address, Target, proto as address};
 use crate::model::metadata::proto::{Interner, metadata};
 use crate::reject::{Context, Rejection, immaterial};
 
@@ -149,14 +150,15 @@ fn endpoint(cx: &mut Context, parts: &mut Parts<'_>, endpoint: pb::LbEndpoint) -
     cx.at("endpoint", |cx| {
         let pb::Endpoint { address, health_check_config, hostname, additional_addresses, observability_name } =
             endpoint;
-        cx.ignore("additional_addresses", &additional_addresses, "only the endpoint's own address is tried");
         immaterial(observability_name, "a label of per-endpoint statistics, which are named by address here");
         let health_check = match health_check_config {
             None => None,
             Some(config) => cx.at("health_check_config", |cx| self::health_check(cx, config))?,
         };
+        let target = cx.at("address", |cx| target(cx, parts, address))?;
         Ok(Endpoint {
-            target: cx.at("address", |cx| target(cx, parts, address))?,
+            additional_addresses: additional(cx, parts.names, &target, additional_addresses)?,
+            target,
             weight,
             health,
             metadata,
@@ -172,6 +174,30 @@ fn target(cx: &mut Context, parts: &mut Parts<'_>, address: Option<core::Address
         Names::Resolved => address::target(cx, address),
         Names::Refused => address::address(cx, address).map(Target::Address),
     }
+}
+
+/// `additional_addresses`. Envoy takes none for clusters that resolve names, whose answers bring several.
+fn additional(
+    cx: &mut Context,
+    names: Names,
+    target: &Target,
+    additional: Vec<AdditionalAddress>,
+) -> Result<Box<[SocketAddr]>, Rejection> {
+    const ONLY_IP: &str = "additional_addresses must be IP addresses.";
+    if names == Names::Resolved {
+        cx.ignore("additional_addresses", &additional, "not used by Envoy either in clusters that resolve names");
+        return Ok(Box::default());
+    }
+    if !additional.is_empty() && !matches!(target, Target::Address(Address::Socket(_))) {
+        return Err(cx.reject("additional_addresses", ONLY_IP));
+    }
+    cx.each("additional_addresses", additional, |cx, AdditionalAddress { address }| {
+        let address = cx.required("address", address)?;
+        match cx.at("address", |cx| address::address(cx, address))? {
+            Address::Socket(address) => Ok(address),
+            Address::Pipe { .. } => Err(cx.reject("address", ONLY_IP)),
+        }
+    })
 }
 
 fn health(status: core::HealthStatus) -> Health {

@@ -1,22 +1,33 @@
-//! The system's resolver: `/etc/resolv.conf` and `/etc/hosts`, read once when first needed.
+//! The system's resolver: `/etc/resolv.conf` and `/etc/hosts`, read when first needed and again when they changed.
 
-use std::net::IpAddr;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use config::model::cluster::DnsFamily;
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::ResolveHosts;
-use hickory_resolver::net::NetError;
+use hickory_resolver::config::{ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{RData, RecordType};
 
 use super::{Answer, Query, Resolve, ResolveError};
 
-/// Resolves by the system's settings, without a cache of its own: how often to ask is the cluster's business.
+/// What the system's settings are made of.
+const FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+/// hickory's greatest time to live, in seconds: it is also that of `/etc/hosts`, which can change at any time.
+const FOREVER: u32 = 86_400;
+
+/// Resolves by the system's settings, or by given ones. It has no cache: how often to ask is the cluster's business.
 #[derive(Default)]
 pub struct System {
-    resolver: OnceLock<TokioResolver>,
+    settings: Option<Box<(ResolverConfig, ResolverOpts)>>,
+    made: Mutex<Option<(Stamp, Arc<TokioResolver>)>>,
 }
+
+/// When the files of the system's settings were last changed.
+type Stamp = [Option<SystemTime>; 2];
 
 impl std::fmt::Debug for System {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -27,7 +38,7 @@ impl std::fmt::Debug for System {
 impl Resolve for System {
     fn resolve<'a>(&'a self, name: &'a str, family: DnsFamily) -> Query<'a> {
         Box::pin(async move {
-            let resolver = self.resolver()?;
+            let resolver = &*self.resolver()?;
             match family {
                 DnsFamily::V4Only => lookup(resolver, name, RecordType::A).await,
                 DnsFamily::V6Only => lookup(resolver, name, RecordType::AAAA).await,
@@ -40,43 +51,73 @@ impl Resolve for System {
 }
 
 impl System {
-    /// Made on first use, and again as long as the settings can't be read.
-    fn resolver(&self) -> Result<&TokioResolver, ResolveError> {
-        if let Some(resolver) = self.resolver.get() {
-            return Ok(resolver);
+    /// Asks the name servers of `config` instead of the system's.
+    pub fn with_settings(config: ResolverConfig, options: ResolverOpts) -> Self {
+        Self { settings: Some(Box::new((config, options))), made: Mutex::default() }
+    }
+
+    /// Made on first use, and again when the settings changed or could not be read.
+    fn resolver(&self) -> Result<Arc<TokioResolver>, ResolveError> {
+        let stamp = match self.settings {
+            Some(_) => Stamp::default(),
+            None => FILES.map(changed),
+        };
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, resolver)) = &*made
+            && *of == stamp
+        {
+            return Ok(Arc::clone(resolver));
         }
-        let mut builder = TokioResolver::builder_tokio().map_err(|e| refusal(&e))?;
+        let mut builder = match self.settings.as_deref() {
+            Some((config, options)) => {
+                TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default())
+                    .with_options(options.clone())
+            }
+            None => TokioResolver::builder_tokio().map_err(|e| refusal(&e))?,
+        };
         let options = builder.options_mut();
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Always;
-        let resolver = builder.build().map_err(|e| refusal(&e))?;
-        Ok(self.resolver.get_or_init(|| resolver))
+        // Aliases have a time to live too.
+        options.preserve_intermediates = true;
+        let resolver = Arc::new(builder.build().map_err(|e| refusal(&e))?);
+        *made = Some((stamp, Arc::clone(&resolver)));
+        Ok(resolver)
     }
+}
+
+fn changed(path: &str) -> Option<SystemTime> {
+    Path::new(path).metadata().and_then(|m| m.modified()).ok()
 }
 
 fn refusal(error: &NetError) -> ResolveError {
     ResolveError(error.to_string())
 }
 
+/// The name server says that there is nothing: NXDOMAIN, or a good answer without records.
+fn says_nothing(error: &NetError) -> bool {
+    matches!(error, NetError::Dns(DnsError::NoRecordsFound(none))
+        if matches!(none.response_code, ResponseCode::NoError | ResponseCode::NXDomain))
+}
+
 async fn lookup(resolver: &TokioResolver, name: &str, kind: RecordType) -> Result<Answer, ResolveError> {
     let found = match resolver.lookup(name, kind).await {
         Ok(found) => found,
-        Err(error) if error.is_no_records_found() => return Ok(Answer::default()),
+        Err(error) if says_nothing(&error) => return Ok(Answer::default()),
         Err(error) => return Err(refusal(&error)),
     };
-    let mut answer = Answer::default();
-    let mut ttl = None;
+    let mut addresses = Vec::new();
+    let mut ttl = FOREVER;
     for record in found.answers() {
-        let address: IpAddr = match &record.data {
-            RData::A(a) => a.0.into(),
-            RData::AAAA(a) => a.0.into(),
-            _ => continue,
-        };
-        answer.addresses.push(address);
-        ttl = Some(ttl.map_or(record.ttl, |least: u32| least.min(record.ttl)));
+        ttl = ttl.min(record.ttl);
+        match &record.data {
+            RData::A(a) => addresses.push(a.0.into()),
+            RData::AAAA(a) => addresses.push(a.0.into()),
+            _ => {}
+        }
     }
-    answer.ttl = Duration::from_secs(u64::from(ttl.unwrap_or_default()));
-    Ok(answer)
+    let ttl = if ttl == FOREVER { 0 } else { ttl };
+    Ok(Answer { addresses, ttl: Duration::from_secs(u64::from(ttl)) })
 }
 
 /// The first kind that has addresses. That there are none is known only when neither query failed.
@@ -94,10 +135,9 @@ async fn both(resolver: &TokioResolver, name: &str) -> Result<Answer, ResolveErr
     let (v4, v6) = tokio::join!(lookup(resolver, name, RecordType::A), lookup(resolver, name, RecordType::AAAA));
     match (v4, v6) {
         (Ok(mut all), Ok(v6)) => {
-            all.ttl = match (all.addresses.is_empty(), v6.addresses.is_empty()) {
+            all.ttl = match (all.ttl.is_zero(), v6.ttl.is_zero()) {
                 (false, false) => all.ttl.min(v6.ttl),
-                (true, _) => v6.ttl,
-                (_, true) => all.ttl,
+                _ => all.ttl.max(v6.ttl),
             };
             all.addresses.extend(v6.addresses);
             Ok(all)

@@ -4,13 +4,15 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use config::model::cluster::Cluster as Config;
+use config::model::address::Target;
+use config::model::cluster::{Cluster as Config, Discovery};
 use config::model::endpoint::{Assignment, Endpoint};
 
 use super::*;
 use crate::metrics::Registry;
 use crate::upstream::cluster::Pick;
 use crate::upstream::clusters::Clusters;
+use crate::upstream::host::Host;
 use crate::upstream::testing::*;
 
 type Said = Result<(&'static [&'static str], u64), &'static str>;
@@ -44,22 +46,27 @@ impl Resolve for Fake {
     }
 }
 
-fn dns() -> Dns {
+pub(super) fn dns() -> Dns {
     Dns {
         logical: false,
         family: DnsFamily::V4Only,
         refresh_rate: Duration::from_secs(5),
         respect_ttl: false,
+        min_refresh: Duration::ZERO,
+        jitter: Duration::ZERO,
         failure_refresh: None,
     }
 }
 
-fn named(host: &str, port: u16) -> Endpoint {
+pub(super) fn named(host: &str, port: u16) -> Endpoint {
     Endpoint { target: Target::Name { host: host.into(), port }, ..endpoint("127.0.0.1:1") }
 }
 
-fn settings(dns: Dns) -> Config {
-    Config { discovery: Discovery::Dns { assignment: Arc::new(Assignment::default()), dns }, ..config("a") }
+pub(super) fn settings(dns: Dns) -> Config {
+    Config {
+        discovery: Discovery::Dns { assignment: Arc::new(Assignment::default()), dns: Box::new(dns) },
+        ..config("a")
+    }
 }
 
 fn start() -> (Arc<Fake>, Arc<Clusters>) {
@@ -69,7 +76,7 @@ fn start() -> (Arc<Fake>, Arc<Clusters>) {
     (fake, Clusters::with_resolver(Registry::new(1), control, resolver))
 }
 
-fn addresses(cluster: &Cluster) -> Vec<String> {
+pub(super) fn addresses(cluster: &Cluster) -> Vec<String> {
     cluster.hosts().hosts().map(|h| h.address().to_string()).collect()
 }
 
@@ -134,6 +141,21 @@ async fn how_often() {
     assert_eq!(fake.asked(), so_far + 2, "no TTL: at the rate");
 }
 
+#[test]
+fn pauses() {
+    let answer = |ttl| Answer { addresses: vec![[10, 0, 0, 1].into()], ttl: Duration::from_secs(ttl) };
+    let by_ttl = Dns { respect_ttl: true, min_refresh: Duration::from_secs(3), ..dns() };
+    assert_eq!(refresh_after(&by_ttl, &answer(60)), Duration::from_secs(60));
+    assert_eq!(refresh_after(&by_ttl, &answer(1)), Duration::from_secs(3), "dns_min_refresh_rate");
+    assert_eq!(refresh_after(&by_ttl, &answer(0)), Duration::from_secs(5));
+    assert_eq!(refresh_after(&by_ttl, &Answer::default()), Duration::from_secs(5), "no records, no TTL");
+    let late = Dns { jitter: Duration::from_secs(2), ..dns() };
+    for _ in 0..100 {
+        let pause = refresh_after(&late, &answer(9));
+        assert!((Duration::from_secs(5)..Duration::from_secs(7)).contains(&pause), "{pause:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn failures_back_off() {
     let base = Dns { failure_refresh: Some((Duration::from_secs(2), Duration::from_secs(8))), ..dns() };
@@ -152,6 +174,14 @@ async fn logical_has_one_host_and_keeps_it() {
     let cluster = apply(&clusters, settings(logical), assignment(vec![locality("", 3, None, vec![named("one", 80)])]));
     seconds(0).await;
     assert_eq!(addresses(&cluster), ["10.0.0.7:80"]);
+    let host = Arc::clone(cluster.hosts().hosts().next().unwrap());
+    let more = |host: &Host| host.detail().additional_addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(more(&host), ["10.0.0.1:80"], "for happy eyeballs");
+    assert_eq!(host.detail().priority, 0);
+    fake.say("one", Ok((&["10.0.0.7", "::1", "10.0.0.7"], 0)));
+    seconds(5).await;
+    assert!(Arc::ptr_eq(&host, cluster.hosts().hosts().next().unwrap()));
+    assert_eq!(more(&host), ["[::1]:80"]);
     fake.say("one", Ok((&[], 0)));
     seconds(5).await;
     assert_eq!(addresses(&cluster), ["10.0.0.7:80"]);
@@ -176,6 +206,31 @@ async fn names_no_longer_configured_are_not_asked_for() {
     fake.asked.lock().unwrap().clear();
     seconds(60).await;
     assert_eq!(fake.asked(), 0, "nothing goes on without its cluster");
+}
+
+/// A new name: those who serve are not sent home before the first word about their successors.
+#[tokio::test(start_paused = true)]
+async fn hosts_serve_until_their_successors_are_known() {
+    let (fake, clusters) = start();
+    let cluster = apply(&clusters, settings(dns()), plain(vec![named("one", 80)]));
+    assert!(addresses(&cluster).is_empty());
+    fake.say("one", Ok((&["10.0.0.1"], 0)));
+    seconds(6).await;
+    apply(&clusters, settings(dns()), plain(vec![named("two", 80)]));
+    assert_eq!(addresses(&cluster), ["10.0.0.1:80"]);
+    fake.say("two", Ok((&["10.0.0.2"], 0)));
+    seconds(0).await;
+    assert_eq!(addresses(&cluster), ["10.0.0.2:80"]);
+    apply(&clusters, settings(dns()), plain(vec![named("nobody", 80)]));
+    assert_eq!(addresses(&cluster), ["10.0.0.2:80"]);
+    seconds(0).await;
+    assert!(addresses(&cluster).is_empty(), "the first word was that there is none");
+    assert_eq!(cluster.stats().get(ClusterStat::UpdateFailure), 1);
+    apply(&clusters, settings(dns()), plain(vec![named("one", 80), named("10.0.0.9", 1)]));
+    assert_eq!(addresses(&cluster), ["10.0.0.9:1"]);
+    seconds(0).await;
+    apply(&clusters, settings(dns()), plain(vec![named("nobody", 80), named("10.0.0.9", 1)]));
+    assert_eq!(addresses(&cluster), ["10.0.0.9:1"], "somebody else serves");
 }
 
 /// `/etc/hosts` is asked before any name server.

@@ -104,7 +104,7 @@ pub(super) fn discovery(
                     "LOGICAL_DNS clusters must have a single locality_lb_endpoint and a single lb_endpoint",
                 ));
             }
-            Ok(Discovery::Dns { assignment, dns: Dns { logical, ..dns } })
+            Ok(Discovery::Dns { assignment, dns: Box::new(Dns { logical, ..dns }) })
         }
         Kind::Eds => {
             cx.ignore("load_assignment", &load_assignment, "the endpoints come by EDS");
@@ -206,12 +206,13 @@ fn dns(cx: &mut Context, fields: DnsFields) -> Result<Dns, Rejection> {
             Some(failure_refresh(cx, base_interval, max_interval)?)
         }
     };
-    no_jitter(cx, jitter)?;
     Ok(Dns {
         logical: false,
         family: family(cx, lookup_family)?,
         refresh_rate: cx.longer_than("dns_refresh_rate", refresh_rate, DNS_BOUND)?.unwrap_or(DNS_REFRESH),
         respect_ttl,
+        min_refresh: Duration::ZERO,
+        jitter: cx.duration("dns_jitter", jitter)?.unwrap_or_default(),
         failure_refresh,
     })
 }
@@ -228,9 +229,6 @@ fn typed_dns(cx: &mut Context, body: &[u8]) -> Result<Dns, Rejection> {
         dns_min_refresh_rate,
     } = cx.decode(body)?;
     cx.ignore("typed_dns_resolver_config", &typed_dns_resolver_config, RESOLVER);
-    cx.at_least("dns_min_refresh_rate", dns_min_refresh_rate, Duration::from_secs(1))?;
-    cx.ignore("dns_min_refresh_rate", &dns_min_refresh_rate, "a TTL is kept to as it is");
-    no_jitter(cx, dns_jitter)?;
     let failure_refresh = match dns_failure_refresh_rate {
         None => None,
         Some(dns_cluster::RefreshRate { base_interval, max_interval }) => {
@@ -250,14 +248,12 @@ fn typed_dns(cx: &mut Context, body: &[u8]) -> Result<Dns, Rejection> {
         family,
         refresh_rate: cx.longer_than("dns_refresh_rate", dns_refresh_rate, DNS_BOUND)?.unwrap_or(DNS_REFRESH),
         respect_ttl: respect_dns_ttl,
+        min_refresh: cx
+            .at_least("dns_min_refresh_rate", dns_min_refresh_rate, Duration::from_secs(1))?
+            .unwrap_or_default(),
+        jitter: cx.duration("dns_jitter", dns_jitter)?.unwrap_or_default(),
         failure_refresh,
     })
-}
-
-fn no_jitter(cx: &mut Context, jitter: Option<protobuf::Duration>) -> Result<(), Rejection> {
-    let jitter = cx.duration("dns_jitter", jitter)?.filter(|j| !j.is_zero());
-    cx.ignore("dns_jitter", &jitter, "names are resolved at the refresh rate exactly");
-    Ok(())
 }
 
 fn failure_refresh(

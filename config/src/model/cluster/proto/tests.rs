@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::cluster::{
-    CircuitBreakers, Discovery, DnsFamily, HashFunction, HttpOptions, LbPolicy, OutlierDetection, Probe, RingHash,
-    SubsetFallback,
+    CircuitBreakers, Discovery, DnsFamily, HappyEyeballs, HashFunction, HttpOptions, IpFamily, LbPolicy,
+    OutlierDetection, Probe, RingHash, SubsetFallback,
 };
 use crate::model::testing::{self, address, filter, merge, path, paths, url};
 use crate::store::{Parsed, parse_cluster};
@@ -70,9 +70,11 @@ fn dns_clusters_resolve_names() {
     assert_eq!(dns.failure_refresh, Some((Duration::from_secs(1), Duration::from_secs(10))));
 
     let typed = json!({"clusterType": filter("envoy.cluster.dns", "envoy.extensions.clusters.dns.v3.DnsCluster",
-        json!({"allAddressesInSingleEndpoint": true, "dnsLookupFamily": "V6_ONLY"})), "loadAssignment": load("a.b")});
+        json!({"allAddressesInSingleEndpoint": true, "dnsLookupFamily": "V6_ONLY", "dnsJitter": "0.5s",
+            "dnsMinRefreshRate": "3s"})), "loadAssignment": load("a.b")});
     let Discovery::Dns { dns, .. } = good(typed).discovery else { panic!("not DNS") };
     assert_eq!((dns.family, dns.logical), (DnsFamily::V6Only, true));
+    assert_eq!((dns.jitter, dns.min_refresh), (Duration::from_millis(500), Duration::from_secs(3)));
 }
 
 #[test]
@@ -203,12 +205,12 @@ fn a_socket_that_cannot_be_run_is_never_raw() {
 
 #[test]
 fn what_is_not_honoured_is_named() {
-    let parsed = parse(json!({"preconnectPolicy": {}, "dnsJitter": "1s", "upstreamBindConfig":
+    let parsed = parse(json!({"preconnectPolicy": {}, "upstreamBindConfig":
         {"sourceAddress": {"address": "127.0.0.2", "portValue": 0}, "freebind": true}}))
     .unwrap();
     let mut found = paths(&parsed.ignored);
     found.sort();
-    assert_eq!(found, ["dns_jitter", "preconnect_policy", "upstream_bind_config.freebind"]);
+    assert_eq!(found, ["preconnect_policy", "upstream_bind_config.freebind"]);
     let source = parsed.value.socket.unwrap().source.unwrap();
     assert_eq!(source.to_string(), "127.0.0.2:0");
 }
@@ -272,4 +274,17 @@ fn refusals_name_the_field() {
     for (more, expected) in table {
         assert_eq!(path(parse(more.clone())), expected, "{more}");
     }
+}
+
+#[test]
+fn the_order_of_addresses_can_be_chosen() {
+    let options = |config| json!({"upstreamConnectionOptions": {"happyEyeballsConfig": config}});
+    let found = |config| good(options(config)).socket.map(|s| s.happy_eyeballs).unwrap_or_default();
+    let six = json!({"firstAddressFamilyVersion": "V6", "firstAddressFamilyCount": 3});
+    assert_eq!(found(six), HappyEyeballs { first: Some(IpFamily::V6), count: 3 });
+    assert_eq!(found(json!({})), HappyEyeballs { first: None, count: 1 });
+    assert_eq!(
+        path(parse(options(json!({"firstAddressFamilyCount": 0})))),
+        "upstream_connection_options.happy_eyeballs_config.first_address_family_count"
+    );
 }

@@ -94,3 +94,38 @@ fn names_are_for_dns_clusters() {
     let target = &assignment.localities[0].endpoints[0].target;
     assert_eq!(*target, Target::Name { host: "a.b".into(), port: 80 });
 }
+
+#[test]
+fn an_endpoint_may_have_several_addresses() {
+    let with = |more: &[&str]| {
+        let mut endpoint = lb_endpoint("1.2.3.4");
+        let Some(HostIdentifier::Endpoint(inner)) = &mut endpoint.host_identifier else { panic!("no endpoint") };
+        let address = |a: &&str| match lb_endpoint(a).host_identifier {
+            Some(HostIdentifier::Endpoint(e)) => AdditionalAddress { address: e.address },
+            _ => AdditionalAddress::default(),
+        };
+        inner.additional_addresses = more.iter().map(address).collect();
+        endpoint
+    };
+    let assignment = parse(of(vec![with(&["::1", "1.2.3.5"])])).unwrap();
+    let found = &assignment.localities[0].endpoints[0].additional_addresses;
+    assert_eq!(**found, ["[::1]:80".parse().unwrap(), "1.2.3.5:80".parse().unwrap()]);
+
+    let refused = parse(of(vec![with(&["a.b"])])).unwrap_err();
+    let at = "endpoints[0].lb_endpoints[0].endpoint.additional_addresses[0].address.socket_address.address";
+    assert_eq!(refused.path.to_string(), at);
+
+    let mut pipe = with(&["::1"]);
+    let Some(HostIdentifier::Endpoint(inner)) = &mut pipe.host_identifier else { panic!("no endpoint") };
+    let socket = core::Pipe { path: "/p".into(), mode: 0 };
+    inner.address = Some(core::Address { address: Some(AddressKind::Pipe(socket)) });
+    let refused = parse(of(vec![pipe])).unwrap_err().to_string();
+    assert!(refused.contains("additional_addresses must be IP addresses."), "{refused}");
+
+    let mut cx = Context::default();
+    let resolved = of(vec![with(&["::1"])]);
+    let (_, assignment) = super::assignment(&mut cx, &mut Interner::default(), Names::Resolved, resolved).unwrap();
+    assert!(assignment.localities[0].endpoints[0].additional_addresses.is_empty());
+    let ignored: Vec<String> = cx.into_ignored().iter().map(|i| i.path.to_string()).collect();
+    assert_eq!(ignored, ["endpoints[0].lb_endpoints[0].endpoint.additional_addresses"]);
+}
