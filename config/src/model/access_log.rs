@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::tls::{Fact, TlsOperator};
+
 /// One access log.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
@@ -161,9 +163,8 @@ pub enum Operator {
     UpstreamFilterState(Box<str>),
     TlsJa3Fingerprint,
     TlsJa4Fingerprint,
-    /// `%DOWNSTREAM_TLS_…%`, `%DOWNSTREAM_PEER_…%`, `%DOWNSTREAM_LOCAL_…SAN%`, `%UPSTREAM_PEER_…%` and so on: nothing is
-    /// terminated here, so they print `-`.
-    Tls(Box<str>),
+    /// `%DOWNSTREAM_TLS_…%`, `%DOWNSTREAM_PEER_…%`, `%DOWNSTREAM_LOCAL_…SAN%`, `%UPSTREAM_PEER_…%` and so on.
+    Tls(TlsOperator),
     /// `%REQ(…)%`, `%RESP(…)%`, `%TRAILER(…)%`, `%PATH%`, `%METHOD%`, `%GRPC_STATUS%`, …: print `-` on TCP.
     Http(Box<str>),
     /// Ours: the decoded Kuma name behind the SNI, `%ZONEGATE_KUMA_NAME%`.
@@ -175,3 +176,4 @@ pub enum Operator {
 pub mod format;
 mod operators;
 pub(crate) mod proto;
+mod tls;

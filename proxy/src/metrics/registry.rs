@@ -10,8 +10,8 @@ use super::family::{Family, FamilyView};
 use super::scope::{AnyScope, Scope};
 use super::sets::{
     CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
-    ListenerStat, LocalRateLimitStat, ProxyProtocolStat, RuntimeStat, ServerStat, SubscriptionStat, TcpStat,
-    TlsInspectorStat, ZonegateStat,
+    ListenerStat, LocalRateLimitStat, ProxyProtocolStat, RuntimeStat, ServerStat, SslFactoryStat, SslStat,
+    SubscriptionStat, TcpStat, TlsInspectorStat, ZonegateStat,
 };
 use super::sni::SniSeries;
 use super::stat::StatSet;
@@ -30,6 +30,8 @@ pub struct Registry {
     proxy_protocols: Family<ProxyProtocolStat>,
     rate_limits: Family<LocalRateLimitStat>,
     subscriptions: Family<SubscriptionStat>,
+    ssl: Family<SslStat>,
+    ssl_factories: Family<SslFactoryStat>,
     tls_inspector: Arc<Scope<TlsInspectorStat>>,
     server: Arc<Scope<ServerStat>>,
     listener_manager: Arc<Scope<ListenerManagerStat>>,
@@ -60,6 +62,8 @@ impl Registry {
             proxy_protocols: Family::default(),
             rate_limits: Family::default(),
             subscriptions: Family::default(),
+            ssl: Family::default(),
+            ssl_factories: Family::default(),
             tls_inspector: single(workers),
             server,
             listener_manager: single(workers),
@@ -126,6 +130,21 @@ impl Registry {
     /// Any other subscription, by Envoy's full prefix: `http.<prefix>.rds.<route>`, `sds.<secret>`.
     pub fn subscription(&self, prefix: &str) -> Arc<Scope<SubscriptionStat>> {
         self.subscriptions.scope(&sanitize(prefix), self.workers)
+    }
+
+    /// `listener.<stat_name>.ssl.…` and its socket factory's.
+    pub fn listener_ssl(&self, stat_name: &str) -> (Arc<Scope<SslStat>>, Arc<Scope<SslFactoryStat>>) {
+        self.ssl(&format!("listener.{}", sanitize(stat_name)), "server_ssl_socket_factory")
+    }
+
+    /// `cluster.<stat_name>.ssl.…` and its socket factory's.
+    pub fn cluster_ssl(&self, stat_name: &str) -> (Arc<Scope<SslStat>>, Arc<Scope<SslFactoryStat>>) {
+        self.ssl(&format!("cluster.{}", sanitize(stat_name)), "client_ssl_socket_factory")
+    }
+
+    fn ssl(&self, prefix: &str, factory: &str) -> (Arc<Scope<SslStat>>, Arc<Scope<SslFactoryStat>>) {
+        let factory = self.ssl_factories.scope(&format!("{prefix}.{factory}"), self.workers);
+        (self.ssl.scope(prefix, self.workers), factory)
     }
 
     /// `tls_inspector.…`
@@ -199,6 +218,8 @@ impl Registry {
         self.proxy_protocols.reset();
         self.rate_limits.reset();
         self.subscriptions.reset();
+        self.ssl.reset();
+        self.ssl_factories.reset();
         self.tls_inspector.reset_counters();
         self.server.reset_counters();
         self.listener_manager.reset_counters();
@@ -224,6 +245,8 @@ impl Registry {
         see(one(&self.runtime));
         see(one(&self.server));
         see(self.subscriptions.view());
+        see(self.ssl.view());
+        see(self.ssl_factories.view());
         see(self.tcp.view());
         see(one(&self.tls_inspector));
         see(self.closes.view());

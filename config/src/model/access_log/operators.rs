@@ -1,6 +1,7 @@
 //! The command operators by name, with what each takes.
 
 use super::format::{Command, FormatError};
+use super::tls::TlsOperator;
 use super::{Operator, Piece};
 
 /// What an operator does with its argument.
@@ -13,7 +14,9 @@ enum Make {
     Required(fn(Box<str>) -> Operator),
     /// Must have one; may have a length.
     Cut(fn(Box<str>) -> Operator),
-    /// About HTTP or TLS: the whole text is kept, and prints `-` on TCP.
+    /// About TLS.
+    Tls(TlsOperator),
+    /// About HTTP: the whole text is kept, and prints `-` on TCP.
     Other(fn(Box<str>) -> Operator, Takes),
 }
 
@@ -37,6 +40,7 @@ pub(super) fn parse(command: Command<'_>) -> Result<Piece, FormatError> {
     };
     let (takes_none, needs, cut) = match &make {
         Make::Plain(_) | Make::Other(_, Takes::Nothing) => (true, false, false),
+        Make::Tls(operator) => (!operator.takes_format(), false, false),
         Make::Optional(_) | Make::Other(_, Takes::Optional) => (false, false, false),
         Make::Required(_) => (false, true, false),
         Make::Cut(_) | Make::Other(_, Takes::RequiredCut) => (false, true, true),
@@ -61,6 +65,7 @@ pub(super) fn parse(command: Command<'_>) -> Result<Piece, FormatError> {
         Make::Plain(operator) => operator,
         Make::Optional(make) => make(argument.map(Into::into)),
         Make::Required(make) | Make::Cut(make) => make(argument.unwrap_or_default().into()),
+        Make::Tls(operator) => Operator::Tls(TlsOperator { format: argument.map(Into::into), ..operator }),
         Make::Other(make, _) => make(text()),
     };
     Ok(Piece::Operator { operator, max_length })
@@ -186,22 +191,6 @@ fn make(name: &str) -> Option<Make> {
         "ZONEGATE_KUMA_NAME" => Plain(O::KumaName),
         "ZONEGATE_CLOSE_REASON" => Plain(O::CloseReason),
 
-        "DOWNSTREAM_PEER_CERT_V_START" | "DOWNSTREAM_PEER_CERT_V_END"
-        | "UPSTREAM_PEER_CERT_V_START" | "UPSTREAM_PEER_CERT_V_END" => Other(O::Tls, Takes::Optional),
-        "DOWNSTREAM_PEER_URI_SAN" | "DOWNSTREAM_PEER_DNS_SAN" | "DOWNSTREAM_PEER_IP_SAN"
-        | "DOWNSTREAM_PEER_EMAIL_SAN" | "DOWNSTREAM_PEER_OTHERNAME_SAN"
-        | "DOWNSTREAM_LOCAL_URI_SAN" | "DOWNSTREAM_LOCAL_DNS_SAN" | "DOWNSTREAM_LOCAL_IP_SAN"
-        | "DOWNSTREAM_LOCAL_EMAIL_SAN" | "DOWNSTREAM_LOCAL_OTHERNAME_SAN"
-        | "DOWNSTREAM_PEER_SUBJECT" | "DOWNSTREAM_LOCAL_SUBJECT" | "DOWNSTREAM_PEER_ISSUER"
-        | "DOWNSTREAM_TLS_SESSION_ID" | "DOWNSTREAM_TLS_CIPHER" | "DOWNSTREAM_TLS_VERSION"
-        | "DOWNSTREAM_PEER_FINGERPRINT_256" | "DOWNSTREAM_PEER_FINGERPRINT_1" | "DOWNSTREAM_PEER_SERIAL"
-        | "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256" | "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1"
-        | "DOWNSTREAM_PEER_CHAIN_SERIALS" | "DOWNSTREAM_PEER_CERT"
-        | "UPSTREAM_PEER_URI_SAN" | "UPSTREAM_PEER_DNS_SAN" | "UPSTREAM_PEER_IP_SAN"
-        | "UPSTREAM_LOCAL_URI_SAN" | "UPSTREAM_LOCAL_DNS_SAN" | "UPSTREAM_LOCAL_IP_SAN"
-        | "UPSTREAM_TLS_CIPHER" | "UPSTREAM_TLS_VERSION" | "UPSTREAM_TLS_SESSION_ID"
-        | "UPSTREAM_PEER_ISSUER" | "UPSTREAM_PEER_CERT" | "UPSTREAM_PEER_SUBJECT" => Other(O::Tls, Takes::Nothing),
-
         "REQ" | "REQUEST_HEADER" | "RESP" | "RESPONSE_HEADER" | "TRAILER" | "RESPONSE_TRAILER"
         | "QUERY_PARAM" => Other(O::Http, Takes::RequiredCut),
         "PATH" | "QUERY_PARAMS" => Other(O::Http, Takes::OptionalCut),
@@ -214,6 +203,6 @@ fn make(name: &str) -> Option<Make> {
         | "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID"
         | "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID" =>
             Other(O::Http, Takes::Nothing),
-        _ => return None,
+        _ => return TlsOperator::parse(name).map(Make::Tls),
     })
 }

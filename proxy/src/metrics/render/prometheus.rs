@@ -62,6 +62,8 @@ fn alike(family: &FamilyView, tags: &Tags) -> Vec<Vec<Arc<dyn AnyScope>>> {
 }
 
 fn write_group(family: &FamilyView, tags: &Tags, query: &Query, out: &mut impl Write) -> io::Result<()> {
+    // Several statistics may be one metric, told apart by a label: the type is said once.
+    let mut typed = String::new();
     for index in by_name(family.defs) {
         let def = &family.defs[index];
         if !query.wants(def.kind) {
@@ -71,7 +73,7 @@ fn write_group(family: &FamilyView, tags: &Tags, query: &Query, out: &mut impl W
             write_histograms(family, index, (tags, query), out)?;
             continue;
         }
-        let mut sink = Sink::new(def.kind, out);
+        let mut sink = Sink { typed: std::mem::take(&mut typed), ..Sink::new(def.kind, out) };
         let mut name = String::new();
         for scope in family.scopes.iter().filter(|scope| query.lists(scope.as_ref(), index, def)) {
             full_name(&mut name, family.prefix, scope.name(), def.name);
@@ -80,6 +82,7 @@ fn write_group(family: &FamilyView, tags: &Tags, query: &Query, out: &mut impl W
             }
         }
         sink.flush()?;
+        typed = sink.typed;
         if def.per_worker {
             write_workers(family, (index, def), (tags, query), out)?;
         }

@@ -112,7 +112,10 @@ impl<'a> Found<'a> {
     fn defaults(&mut self) {
         let Some((family, rest)) = self.name.split_once('.') else { return };
         match family {
-            "cluster" => self.token("envoy_cluster_name", rest),
+            "cluster" => {
+                self.token("envoy_cluster_name", rest);
+                self.ssl(rest, "cipher_suite");
+            }
             "tcp" => self.token("envoy_tcp_prefix", rest),
             "http" => self.http(rest),
             "local_rate_limit" => self.token("envoy_local_network_ratelimit_prefix", rest),
@@ -158,6 +161,23 @@ impl<'a> Found<'a> {
         if address != "admin" {
             self.take("envoy_listener_address", address, tail);
         }
+        self.ssl(tail, "envoy_ssl_cipher");
+    }
+
+    /// `….ssl.<what>.<value>`; Envoy's labels of cipher suites differ between listeners and clusters.
+    fn ssl(&mut self, rest: &'a str, cipher: &str) {
+        let Some((_, stat)) = rest.rsplit_once("ssl.") else { return };
+        let Some((what, value)) = stat.split_once('.') else { return };
+        let label = match what {
+            "ciphers" => cipher,
+            "curves" => "envoy_ssl_curve",
+            "sigalgs" => "envoy_ssl_sigalg",
+            "versions" => "envoy_ssl_version",
+            _ => return,
+        };
+        let start = self.name.len() - value.len() - 1;
+        self.cut.push(start..self.name.len());
+        self.tags.push((label.to_owned(), value.to_owned()));
     }
 
     fn proxy_protocol(&mut self, rest: &'a str) {

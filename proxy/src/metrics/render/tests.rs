@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::*;
 use crate::metrics::sni::Totals;
 use crate::metrics::{
-    CloseStat, ClusterStat, HttpStat, ListenerStat, LocalRateLimitStat, ProxyProtocolStat, Registry, Scope, StatSet,
-    TcpStat,
+    CloseStat, ClusterStat, HttpStat, ListenerStat, LocalRateLimitStat, ProxyProtocolStat, Registry, Scope, SslStat,
+    StatSet, TcpStat,
 };
 
 fn rendered(write: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>) -> String {
@@ -262,4 +262,45 @@ fn fixed_tags_stand_on_every_series() {
     let series: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
     assert!(series.len() > 3 && series.iter().all(|line| line.contains("my_env=\"prod\"")), "{text}");
     assert!(text.contains("envoy_cluster_upstream_cx_total{my_env=\"prod\",envoy_cluster_name=\"c\"} 1"), "{text}");
+}
+
+/// Lines as Envoy 1.40 was seen to write them for a listener and a cluster with TLS.
+#[test]
+fn tls_statistics_have_envoys_names_and_labels() {
+    let registry = Registry::new(1);
+    let (listener, server) = registry.listener_ssl("127.0.0.1:19443");
+    let (cluster, client) = registry.cluster_ssl("up");
+    for scope in [&listener, &cluster] {
+        for stat in [
+            SslStat::Handshake,
+            SslStat::VersionTls12,
+            SslStat::VersionTls13,
+            SslStat::CipherAes128Gcm,
+            SslStat::CipherEcdsaAes128Gcm,
+            SslStat::CurveX25519,
+            SslStat::SigalgEcdsaP256,
+        ] {
+            scope.add(stat, 5);
+        }
+    }
+    let text = prom(&registry, &Query::default());
+    for line in [
+        "envoy_cluster_ssl_ciphers{cipher_suite=\"ECDHE-ECDSA-AES128-GCM-SHA256\",envoy_cluster_name=\"up\"} 5",
+        "envoy_cluster_ssl_curves{envoy_ssl_curve=\"X25519\",envoy_cluster_name=\"up\"} 5",
+        "envoy_cluster_ssl_handshake{envoy_cluster_name=\"up\"} 5",
+        "envoy_cluster_ssl_session_reused{envoy_cluster_name=\"up\"} 0",
+        "envoy_listener_ssl_ciphers{envoy_ssl_cipher=\"TLS_AES_128_GCM_SHA256\",envoy_listener_address=\"127.0.0.1_19443\"} 5",
+        "envoy_listener_ssl_sigalgs{envoy_ssl_sigalg=\"ecdsa_secp256r1_sha256\",envoy_listener_address=\"127.0.0.1_19443\"} 5",
+        "envoy_listener_ssl_versions{envoy_ssl_version=\"TLSv1.2\",envoy_listener_address=\"127.0.0.1_19443\"} 5",
+        "envoy_listener_server_ssl_socket_factory_ssl_context_update_by_sds{envoy_listener_address=\"127.0.0.1_19443\"} 0",
+        "envoy_cluster_client_ssl_socket_factory_upstream_context_secrets_not_ready{envoy_cluster_name=\"up\"} 0",
+    ] {
+        let wanted = normal(line).unwrap();
+        assert!(text.lines().filter_map(normal).any(|line| line == wanted), "{line}\n{text}");
+    }
+    let types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+    assert_eq!(types.len(), types.iter().collect::<BTreeSet<_>>().len());
+    let listed = rendered(|out| super::text::text(&registry, &Query::default(), out));
+    assert!(listed.contains("listener.127.0.0.1_19443.ssl.versions.TLSv1.3: 5\n"), "{listed}");
+    drop((server, client));
 }

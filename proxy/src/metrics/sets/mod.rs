@@ -5,6 +5,7 @@ mod http;
 mod listener;
 mod own;
 mod server;
+mod ssl;
 mod tcp;
 
 pub use cluster::ClusterStat;
@@ -15,4 +16,5 @@ pub use server::{
     ClusterManagerStat, ControlPlaneStat, FilesystemStat, ListenerManagerStat, RuntimeStat, ServerStat,
     SubscriptionStat,
 };
+pub use ssl::{SslFactoryStat, SslStat};
 pub use tcp::TcpStat;

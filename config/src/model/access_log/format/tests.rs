@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::super::Operator;
+use super::super::{Fact, Operator, TlsOperator};
 use super::*;
 
 fn parse(format: &str) -> Vec<Piece> {
@@ -43,7 +43,11 @@ fn what_is_about_http_or_tls_is_known() {
         parse("%REQ(X-A?:PATH):3%"),
         [Piece::Operator { operator: Operator::Http("REQ(X-A?:PATH)".into()), max_length: Some(3) }]
     );
-    assert_eq!(parse("%DOWNSTREAM_PEER_URI_SAN%"), [operator(Operator::Tls("DOWNSTREAM_PEER_URI_SAN".into()))]);
+    let tls = |fact, format: Option<&str>| {
+        operator(Operator::Tls(TlsOperator { upstream: false, local: false, fact, format: format.map(Into::into) }))
+    };
+    assert_eq!(parse("%DOWNSTREAM_PEER_URI_SAN%"), [tls(Fact::UriSan, None)]);
+    assert_eq!(parse("%DOWNSTREAM_PEER_CERT_V_START(%Y)%"), [tls(Fact::CertValidFrom, Some("%Y"))]);
 }
 
 #[test]
