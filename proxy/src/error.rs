@@ -1,5 +1,6 @@
 //! Why a connection ended: a closed set that maps exhaustively to a reason, a detail and an Envoy response flag.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use sni::client_hello::Refusal;
@@ -51,6 +52,8 @@ pub enum CloseReason {
     Drained,
     /// The endpoint was removed from the cluster, which closes connections then.
     HostRemoved,
+    /// No TLS session came about with the client.
+    Tls(TlsFailure),
 }
 
 /// Why one attempt to connect failed.
@@ -66,14 +69,125 @@ pub enum ConnectError {
     Local,
     /// The cluster asks for a transport that this version can't run.
     Transport,
+    /// Connected, but no TLS session came about.
+    Tls(TlsFailure),
     /// Anything else the system said.
     Other,
+}
+
+/// Why no TLS session came about. Which certificate and which name is in the text beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsFailure {
+    /// Too many handshakes at a time.
+    Limit,
+    /// A secret that the context needs is not there (yet), or can't be used.
+    NotReady,
+    /// Not over in time (`transport_socket_connect_timeout`).
+    Timeout,
+    /// The context requires SNI, and there is none.
+    NoServerName,
+    /// The peer has no certificate, and must have one.
+    NoCertificate,
+    /// The peer's certificate can't be read.
+    Unreadable,
+    /// The peer's certificate, or one above it, has expired.
+    Expired,
+    /// The peer's certificate is not valid yet.
+    NotYetValid,
+    /// The peer's certificate is for something else.
+    Usage,
+    /// No trusted certificate stands above the peer's.
+    NotTrusted,
+    /// The peer's trust domain is none of ours, or it has no SPIFFE ID.
+    TrustDomain,
+    /// The peer's certificate carries none of the names wanted.
+    Name,
+    /// The peer's certificate or key is none of those pinned.
+    Pin,
+    /// The peer's certificate is revoked.
+    Revoked,
+    /// The peer ended it with an alert: it refuses us.
+    Alert,
+    /// No version, cipher suite or group in common, or not TLS at all.
+    Protocol,
+    /// The peer went away.
+    Closed,
+}
+
+impl TlsFailure {
+    /// All, for those who list them.
+    pub const ALL: [Self; 17] = [
+        Self::Limit,
+        Self::NotReady,
+        Self::Timeout,
+        Self::NoServerName,
+        Self::NoCertificate,
+        Self::Unreadable,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::Usage,
+        Self::NotTrusted,
+        Self::TrustDomain,
+        Self::Name,
+        Self::Pin,
+        Self::Revoked,
+        Self::Alert,
+        Self::Protocol,
+        Self::Closed,
+    ];
+
+    /// For logs and metric labels, where the client is the peer.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Limit => "tls_handshake_limit",
+            Self::NotReady => "tls_secrets_not_ready",
+            Self::Timeout => "tls_timeout",
+            Self::NoServerName => "tls_no_server_name",
+            Self::NoCertificate => "tls_no_certificate",
+            Self::Unreadable => "tls_certificate_unreadable",
+            Self::Expired => "tls_certificate_expired",
+            Self::NotYetValid => "tls_certificate_not_yet_valid",
+            Self::Usage => "tls_certificate_usage",
+            Self::NotTrusted => "tls_certificate_not_trusted",
+            Self::TrustDomain => "tls_trust_domain",
+            Self::Name => "tls_name_mismatch",
+            Self::Pin => "tls_pin_mismatch",
+            Self::Revoked => "tls_certificate_revoked",
+            Self::Alert => "tls_alert",
+            Self::Protocol => "tls_protocol_error",
+            Self::Closed => "tls_closed",
+        }
+    }
+
+    /// The same where the endpoint is the peer.
+    pub const fn upstream_str(self) -> &'static str {
+        match self {
+            Self::Limit => "upstream_tls_handshake_limit",
+            Self::NotReady => "upstream_tls_secrets_not_ready",
+            Self::Timeout => "upstream_tls_timeout",
+            Self::NoServerName => "upstream_tls_no_server_name",
+            Self::NoCertificate => "upstream_tls_no_certificate",
+            Self::Unreadable => "upstream_tls_certificate_unreadable",
+            Self::Expired => "upstream_tls_certificate_expired",
+            Self::NotYetValid => "upstream_tls_certificate_not_yet_valid",
+            Self::Usage => "upstream_tls_certificate_usage",
+            Self::NotTrusted => "upstream_tls_certificate_not_trusted",
+            Self::TrustDomain => "upstream_tls_trust_domain",
+            Self::Name => "upstream_tls_name_mismatch",
+            Self::Pin => "upstream_tls_pin_mismatch",
+            Self::Revoked => "upstream_tls_certificate_revoked",
+            Self::Alert => "upstream_tls_alert",
+            Self::Protocol => "upstream_tls_protocol_error",
+            Self::Closed => "upstream_tls_closed",
+        }
+    }
 }
 
 impl ConnectError {
     /// For logs and metric labels.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Tls(failure) => failure.upstream_str(),
             Self::Timeout => "connect_timeout",
             Self::Refused => "connection_refused",
             Self::Unreachable => "unreachable",
@@ -110,6 +224,15 @@ impl CloseReason {
             Self::ConnectFailed(e) => e.as_str(),
             Self::Drained => "drained",
             Self::HostRemoved => "host_removed",
+            Self::Tls(failure) => failure.as_str(),
+        }
+    }
+
+    /// `%CONNECTION_TERMINATION_DETAILS%`, in Envoy's words; `None` where it has none.
+    pub fn termination_details(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Tls(TlsFailure::Timeout) => Some("transport socket timeout was reached".into()),
+            _ => None,
         }
     }
 
@@ -137,7 +260,8 @@ impl CloseReason {
             | Self::RateLimited
             | Self::Unsupported
             | Self::Drained
-            | Self::HostRemoved => ResponseFlag::None,
+            | Self::HostRemoved
+            | Self::Tls(_) => ResponseFlag::None,
         }
     }
 }

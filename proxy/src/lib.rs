@@ -19,5 +19,6 @@ pub mod runtime;
 pub mod shared;
 pub mod stream;
 pub mod system;
+pub mod tls;
 mod tcp_proxy;
 pub mod upstream;

@@ -2,13 +2,17 @@
 //! connected, where the configuration asks for that).
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime};
 
 use config::model::address::Address;
 use config::model::chain::FilterChain;
+use config::model::tls::Identity;
+use rustls::pki_types::CertificateDer;
+use rustls::{ProtocolVersion, SupportedCipherSuite};
 
 use crate::error::{CloseReason, ConnectError};
+use crate::tls::peer::Peer;
 
 /// Facts about one connection. Kept small: it lives as long as the connection does.
 #[derive(Debug)]
@@ -29,6 +33,8 @@ pub struct Flow {
     pub sni: Option<Box<[u8]>>,
     /// JA3 and JA4 fingerprints, where the listener computes them.
     pub fingerprints: Option<Box<Fingerprints>>,
+    /// TLS with the client, where we end it.
+    pub tls: Option<Box<TlsSide>>,
     /// The chain that took the connection.
     pub chain: Option<Arc<FilterChain>>,
     /// What happened upstream; absent when it never came to that.
@@ -60,6 +66,8 @@ pub struct Upstream {
     pub connected: Option<Instant>,
     /// Why the last attempt failed.
     pub failure: Option<ConnectError>,
+    /// TLS with the endpoint, where the cluster asks for it.
+    pub tls: Option<Box<TlsSide>>,
 }
 
 impl Flow {
@@ -74,6 +82,7 @@ impl Flow {
             local,
             sni: None,
             fingerprints: None,
+            tls: None,
             chain: None,
             upstream: None,
             received: 0,
@@ -95,6 +104,7 @@ impl Upstream {
             started: None,
             connected: None,
             failure: None,
+            tls: None,
         }
     }
 }
@@ -106,4 +116,48 @@ pub struct Fingerprints {
     pub ja3: Option<Box<str>>,
     /// JA4.
     pub ja4: Option<Box<str>>,
+}
+
+/// TLS with one peer. Certificates are kept only where a log may ask for them.
+#[derive(Debug, Default)]
+pub struct TlsSide {
+    /// What was agreed on; `None`: it did not come to that.
+    pub version: Option<ProtocolVersion>,
+    /// The same.
+    pub suite: Option<SupportedCipherSuite>,
+    /// The handshake was complete at.
+    pub complete: Option<Instant>,
+    /// The peer showed a certificate (that may have been refused).
+    pub has_certificate: bool,
+    /// The peer's chain, leaf first.
+    pub chain: Box<[CertificateDer<'static>]>,
+    /// The certificate that we presented.
+    pub presented: Option<Arc<Identity>>,
+    /// Why there is no session: the check, the certificate, the name.
+    pub failure: Option<Box<str>>,
+    parsed: OnceLock<Option<Box<Peer>>>,
+    own: OnceLock<Option<Box<Peer>>>,
+}
+
+impl TlsSide {
+    /// Nothing but why there is no session.
+    pub fn failed(failure: impl Into<Box<str>>) -> Self {
+        Self { failure: Some(failure.into()), ..Self::default() }
+    }
+
+    /// The peer's certificate, read at the first call.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.parsed.get_or_init(|| self.chain.first().and_then(|der| Peer::of(der)).map(Box::new)).as_deref()
+    }
+
+    /// Our own.
+    pub fn local(&self) -> Option<&Peer> {
+        let leaf = || self.presented.as_deref().and_then(|identity| identity.chain().first());
+        self.own.get_or_init(|| leaf().and_then(|der| Peer::of(der)).map(Box::new)).as_deref()
+    }
+
+    /// Both ends have shown a certificate.
+    pub fn is_mutual(&self) -> bool {
+        self.has_certificate && self.failure.is_none()
+    }
 }

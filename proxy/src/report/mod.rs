@@ -8,6 +8,7 @@ pub mod sink;
 #[cfg(test)]
 mod tests;
 mod time_format;
+pub(crate) mod tls;
 mod value;
 
 pub use reporter::{Report, Reporter};

@@ -14,7 +14,7 @@ use super::flow::Flow;
 use super::sink::Sinks;
 use super::value::Subject;
 use super::{LogType, format};
-use crate::error::CloseReason;
+use crate::error::{CloseReason, TlsFailure};
 use crate::metrics::sni::Totals;
 use crate::metrics::{CloseStat, ListenerStat, Registry, Scope, TlsInspectorStat, ZonegateStat};
 
@@ -61,6 +61,9 @@ impl Reporter {
                 self.tls_inspector.inc(TlsInspectorStat::ClientHelloTooLarge);
             }
             Why::HelloRefused(_) => self.stats.inc(ListenerStat::NoFilterChainMatch),
+            Why::Tls(TlsFailure::Timeout) => {
+                self.stats.inc(ListenerStat::DownstreamCxTransportSocketConnectTimeout);
+            }
             Why::HelloTimeout => self.stats.inc(ListenerStat::DownstreamPreCxTimeout),
             Why::HelloEof => self.stats.inc(ListenerStat::DownstreamListenerFilterRemoteClose),
             Why::ProxyProtocol => self.stats.inc(ListenerStat::DownstreamListenerFilterError),
@@ -81,7 +84,8 @@ impl Reporter {
             | Why::Overflow
             | Why::ConnectFailed(_)
             | Why::Drained
-            | Why::HostRemoved => {}
+            | Why::HostRemoved
+            | Why::Tls(_) => {}
         }
     }
 

@@ -10,8 +10,8 @@ use sni::client_hello::Refusal;
 use sni::kuma::KumaName;
 
 use super::flow::{Flow, Upstream};
-use super::{LogType, time_format};
-use crate::error::{CloseReason, ConnectError};
+use super::{LogType, time_format, tls};
+use crate::error::{CloseReason, ConnectError, TlsFailure};
 
 /// The value of an operator.
 #[derive(Debug, PartialEq)]
@@ -95,6 +95,13 @@ impl<'a> Subject<'a> {
                 Some(CloseReason::DownstreamReset) => Value::text("RemoteReset"),
                 _ => Value::text("Normal"),
             },
+            Op::Tls(operator) => tls::value(flow, operator),
+            Op::DownstreamTransportFailureReason => {
+                Value::or_absent(tls::failure(flow.tls.as_deref()), Value::text)
+            }
+            Op::ConnectionTerminationDetails => {
+                Value::or_absent(flow.close.as_ref().and_then(CloseReason::termination_details), Value::Text)
+            }
             Op::KumaName => self.kuma_name(),
             Op::CloseReason => Value::or_absent(flow.close.as_ref(), |reason| Value::text(reason.as_str())),
             Op::TlsJa3Fingerprint => {
@@ -152,10 +159,13 @@ impl<'a> Subject<'a> {
                 Value::or_absent(upstream.local, |a| Value::text(a.ip().to_string()))
             }
             Op::UpstreamLocalPort => Value::or_absent(upstream.local, |a| Value::Number(a.port().into())),
-            Op::UpstreamTransportFailureReason => Value::or_absent(upstream.failure.and_then(failure), Value::text),
+            Op::UpstreamTransportFailureReason => match tls::failure(upstream.tls.as_deref()) {
+                Some(text) => Value::text(text),
+                None => Value::or_absent(upstream.failure.and_then(failure), Value::text),
+            },
             Op::UpstreamRequestAttemptCount => Value::Number(upstream.attempts.into()),
             Op::UpstreamConnectionId => Value::Number(if upstream.connected.is_some() { self.flow.id } else { 0 }),
-            // All else is about HTTP, TLS, metadata or filter state, of which a passed-through connection has none.
+            // All else is about HTTP, metadata or filter state, of which a passed-through connection has none.
             _ => Value::Absent,
         }
     }
@@ -239,7 +249,10 @@ fn failure(error: ConnectError) -> Option<&'static str> {
         ConnectError::Timeout => None,
         ConnectError::Refused => Some("delayed_connect_error:_Connection_refused"),
         ConnectError::Unreachable => Some("delayed_connect_error:_No_route_to_host"),
-        ConnectError::Local | ConnectError::Transport | ConnectError::Other => Some(error.as_str()),
+        ConnectError::Tls(TlsFailure::Timeout) => None,
+        ConnectError::Local | ConnectError::Transport | ConnectError::Other | ConnectError::Tls(_) => {
+            Some(error.as_str())
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sni::client_hello::Refusal;
 
-use crate::error::{CloseReason, ConnectError};
+use crate::error::{CloseReason, ConnectError, TlsFailure};
 
 stat_set! {
     /// `zonegate.…`: process-wide.
@@ -57,6 +57,40 @@ stat_set! {
         counter ConnectLocal = "close.local_resources" [when_used],
         counter ConnectTransport = "close.transport_unsupported" [when_used],
         counter ConnectOther = "close.connect_error" [when_used],
+        counter TlsLimit = "close.tls_handshake_limit" [when_used],
+        counter TlsNotReady = "close.tls_secrets_not_ready" [when_used],
+        counter TlsTimeout = "close.tls_timeout" [when_used],
+        counter TlsNoServerName = "close.tls_no_server_name" [when_used],
+        counter TlsNoCertificate = "close.tls_no_certificate" [when_used],
+        counter TlsUnreadable = "close.tls_certificate_unreadable" [when_used],
+        counter TlsExpired = "close.tls_certificate_expired" [when_used],
+        counter TlsNotYetValid = "close.tls_certificate_not_yet_valid" [when_used],
+        counter TlsUsage = "close.tls_certificate_usage" [when_used],
+        counter TlsNotTrusted = "close.tls_certificate_not_trusted" [when_used],
+        counter TlsTrustDomain = "close.tls_trust_domain" [when_used],
+        counter TlsName = "close.tls_name_mismatch" [when_used],
+        counter TlsPin = "close.tls_pin_mismatch" [when_used],
+        counter TlsRevoked = "close.tls_certificate_revoked" [when_used],
+        counter TlsAlert = "close.tls_alert" [when_used],
+        counter TlsProtocol = "close.tls_protocol_error" [when_used],
+        counter TlsClosed = "close.tls_closed" [when_used],
+        counter UpstreamTlsLimit = "close.upstream_tls_handshake_limit" [when_used],
+        counter UpstreamTlsNotReady = "close.upstream_tls_secrets_not_ready" [when_used],
+        counter UpstreamTlsTimeout = "close.upstream_tls_timeout" [when_used],
+        counter UpstreamTlsNoServerName = "close.upstream_tls_no_server_name" [when_used],
+        counter UpstreamTlsNoCertificate = "close.upstream_tls_no_certificate" [when_used],
+        counter UpstreamTlsUnreadable = "close.upstream_tls_certificate_unreadable" [when_used],
+        counter UpstreamTlsExpired = "close.upstream_tls_certificate_expired" [when_used],
+        counter UpstreamTlsNotYetValid = "close.upstream_tls_certificate_not_yet_valid" [when_used],
+        counter UpstreamTlsUsage = "close.upstream_tls_certificate_usage" [when_used],
+        counter UpstreamTlsNotTrusted = "close.upstream_tls_certificate_not_trusted" [when_used],
+        counter UpstreamTlsTrustDomain = "close.upstream_tls_trust_domain" [when_used],
+        counter UpstreamTlsName = "close.upstream_tls_name_mismatch" [when_used],
+        counter UpstreamTlsPin = "close.upstream_tls_pin_mismatch" [when_used],
+        counter UpstreamTlsRevoked = "close.upstream_tls_certificate_revoked" [when_used],
+        counter UpstreamTlsAlert = "close.upstream_tls_alert" [when_used],
+        counter UpstreamTlsProtocol = "close.upstream_tls_protocol_error" [when_used],
+        counter UpstreamTlsClosed = "close.upstream_tls_closed" [when_used],
     }
 }
 
@@ -97,6 +131,54 @@ impl CloseStat {
             CloseReason::ConnectFailed(ConnectError::Local) => Self::ConnectLocal,
             CloseReason::ConnectFailed(ConnectError::Transport) => Self::ConnectTransport,
             CloseReason::ConnectFailed(ConnectError::Other) => Self::ConnectOther,
+            CloseReason::ConnectFailed(ConnectError::Tls(failure)) => Self::of_endpoint_tls(*failure),
+            CloseReason::Tls(failure) => Self::of_client_tls(*failure),
+        }
+    }
+
+    const fn of_client_tls(failure: TlsFailure) -> Self {
+        use TlsFailure as F;
+        match failure {
+            F::Limit => Self::TlsLimit,
+            F::NotReady => Self::TlsNotReady,
+            F::Timeout => Self::TlsTimeout,
+            F::NoServerName => Self::TlsNoServerName,
+            F::NoCertificate => Self::TlsNoCertificate,
+            F::Unreadable => Self::TlsUnreadable,
+            F::Expired => Self::TlsExpired,
+            F::NotYetValid => Self::TlsNotYetValid,
+            F::Usage => Self::TlsUsage,
+            F::NotTrusted => Self::TlsNotTrusted,
+            F::TrustDomain => Self::TlsTrustDomain,
+            F::Name => Self::TlsName,
+            F::Pin => Self::TlsPin,
+            F::Revoked => Self::TlsRevoked,
+            F::Alert => Self::TlsAlert,
+            F::Protocol => Self::TlsProtocol,
+            F::Closed => Self::TlsClosed,
+        }
+    }
+
+    const fn of_endpoint_tls(failure: TlsFailure) -> Self {
+        use TlsFailure as F;
+        match failure {
+            F::Limit => Self::UpstreamTlsLimit,
+            F::NotReady => Self::UpstreamTlsNotReady,
+            F::Timeout => Self::UpstreamTlsTimeout,
+            F::NoServerName => Self::UpstreamTlsNoServerName,
+            F::NoCertificate => Self::UpstreamTlsNoCertificate,
+            F::Unreadable => Self::UpstreamTlsUnreadable,
+            F::Expired => Self::UpstreamTlsExpired,
+            F::NotYetValid => Self::UpstreamTlsNotYetValid,
+            F::Usage => Self::UpstreamTlsUsage,
+            F::NotTrusted => Self::UpstreamTlsNotTrusted,
+            F::TrustDomain => Self::UpstreamTlsTrustDomain,
+            F::Name => Self::UpstreamTlsName,
+            F::Pin => Self::UpstreamTlsPin,
+            F::Revoked => Self::UpstreamTlsRevoked,
+            F::Alert => Self::UpstreamTlsAlert,
+            F::Protocol => Self::UpstreamTlsProtocol,
+            F::Closed => Self::UpstreamTlsClosed,
         }
     }
 }

@@ -86,7 +86,7 @@ fn text_as_envoy_wrote_it() {
         (Op::AccessLogType, "TcpConnectionEnd"),
         (Op::Environment("NOPE_NOT_SET".into()), "-"),
         (Op::DynamicMetadata("a:b".into()), "-"),
-        (Op::Tls("DOWNSTREAM_TLS_VERSION".into()), "-"),
+        (Op::Tls(TlsOperator { upstream: false, local: false, fact: Fact::Version, format: None }), "-"),
         (Op::Http("REQ(:PATH)".into()), "-"),
         (Op::TlsJa3Fingerprint, "-"),
     ];

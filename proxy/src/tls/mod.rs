@@ -1,0 +1,6 @@
+//! TLS on the data path.
+
+pub(crate) mod limits;
+mod name;
+pub(crate) mod notes;
+pub mod peer;
