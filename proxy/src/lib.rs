@@ -19,6 +19,6 @@ pub mod runtime;
 pub mod shared;
 pub mod stream;
 pub mod system;
-pub mod tls;
 mod tcp_proxy;
+pub mod tls;
 pub mod upstream;

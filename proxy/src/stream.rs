@@ -1,5 +1,7 @@
 //! A connected byte stream, TCP or Unix, as the relay and the listeners use it.
 
+mod traits;
+
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,15 +18,6 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A Unix domain socket.
     Unix(UnixStream),
-}
-
-impl From<crate::upstream::Stream> for Stream {
-    fn from(stream: crate::upstream::Stream) -> Self {
-        match stream {
-            crate::upstream::Stream::Tcp(s) => Self::Tcp(s),
-            crate::upstream::Stream::Unix(s) => Self::Unix(s),
-        }
-    }
 }
 
 impl Stream {

@@ -111,7 +111,7 @@ pub(crate) async fn establish(
             stats.inc(TcpStat::DownstreamCxNoRoute);
         }
     })?;
-    let endpoint = Stream::from(connected.stream);
+    let endpoint = connected.stream;
     let start = connection.report.flow().start;
     let max = proxy.more.as_deref().and_then(|m| m.max_duration);
     connection.control.establish(start, proxy.idle_timeout, max);

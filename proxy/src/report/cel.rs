@@ -7,8 +7,9 @@ use cel::objects::Map;
 use cel::{Context, Value};
 use config::model::access_log::CelFilter;
 
-use super::flow::{Flow, Upstream};
+use super::flow::{Flow, TlsSide, Upstream};
 use crate::error::CloseReason;
+use crate::tls::peer::{Peer, sha256};
 
 /// What a filter decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +49,36 @@ pub(super) fn evaluate(filter: &CelFilter, flow: &Flow) -> Verdict {
 
 fn connection(flow: &Flow) -> Value {
     let name = flow.sni.as_deref().map(|name| String::from_utf8_lossy(name).to_ascii_lowercase());
-    map([
-        ("mtls", Some(false.into())),
+    let tls = flow.tls.as_deref();
+    let fields = [
+        ("mtls", Some(tls.is_some_and(TlsSide::is_mutual).into())),
         ("requested_server_name", Some(name.unwrap_or_default().into())),
         ("id", Some(Value::UInt(flow.id))),
         // Ours: Envoy has it only where a filter set it.
         ("termination_details", flow.close.as_ref().map(|reason| reason.as_str().into())),
-    ])
+        ("transport_failure_reason", super::tls::failure(tls).map(Into::into)),
+    ];
+    map(fields.into_iter().chain(tls.into_iter().flat_map(certificates)))
+}
+
+/// What both sides of TLS have, as Envoy's `extractSslInfo`: subjects may be empty, names that are not there are absent.
+fn certificates(tls: &TlsSide) -> impl Iterator<Item = (&'static str, Option<Value>)> {
+    let (peer, local) = (tls.peer(), tls.local());
+    let subject = |of: Option<&Peer>| Some(of.map(|peer| peer.subject.to_string()).unwrap_or_default().into());
+    let first =
+        |of: Option<&Peer>, names: fn(&Peer) -> &[Box<str>]| of.and_then(|p| names(p).first()).map(|n| (&**n).into());
+    let version = tls.version.and_then(super::tls::version).unwrap_or_default();
+    [
+        ("tls_version", Some(version.into())),
+        ("subject_local_certificate", subject(local)),
+        ("subject_peer_certificate", subject(peer)),
+        ("dns_san_local_certificate", first(local, |peer| &peer.dns_sans)),
+        ("dns_san_peer_certificate", first(peer, |peer| &peer.dns_sans)),
+        ("uri_san_local_certificate", first(local, |peer| &peer.uri_sans)),
+        ("uri_san_peer_certificate", first(peer, |peer| &peer.uri_sans)),
+        ("sha256_peer_certificate_digest", tls.chain.first().map(|der| sha256(der).into())),
+    ]
+    .into_iter()
 }
 
 fn source(flow: &Flow) -> Value {
@@ -70,14 +94,17 @@ fn destination(flow: &Flow) -> Value {
 
 fn upstream(flow: &Flow) -> Value {
     let Some(upstream) = flow.upstream.as_deref() else { return map([]) };
-    let Upstream { host, local, attempts, .. } = upstream;
-    map([
+    let Upstream { host, local, attempts, tls, .. } = upstream;
+    let failure =
+        super::tls::failure(tls.as_deref()).or_else(|| upstream.failure.map(|error| error.as_str().to_owned()));
+    let fields = [
         ("address", host.as_ref().map(|address| address.to_string().into())),
         ("port", host.as_ref().and_then(port)),
         ("local_address", local.map(|address| address.to_string().into())),
-        ("transport_failure_reason", upstream.failure.map(|error| error.as_str().into())),
+        ("transport_failure_reason", failure.map(Into::into)),
         ("request_attempt_count", Some(Value::UInt((*attempts).into()))),
-    ])
+    ];
+    map(fields.into_iter().chain(tls.as_deref().into_iter().flat_map(certificates)))
 }
 
 fn request(flow: &Flow) -> Value {
@@ -120,7 +147,7 @@ fn port(address: &config::model::address::Address) -> Option<Value> {
 }
 
 /// A map of those that are there; reading another is an error, as with Envoy.
-fn map<const N: usize>(fields: [(&str, Option<Value>); N]) -> Value {
+fn map<'a>(fields: impl IntoIterator<Item = (&'a str, Option<Value>)>) -> Value {
     let fields: HashMap<String, Value> =
         fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     Value::Map(Map::from(fields))

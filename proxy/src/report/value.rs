@@ -96,9 +96,7 @@ impl<'a> Subject<'a> {
                 _ => Value::text("Normal"),
             },
             Op::Tls(operator) => tls::value(flow, operator),
-            Op::DownstreamTransportFailureReason => {
-                Value::or_absent(tls::failure(flow.tls.as_deref()), Value::text)
-            }
+            Op::DownstreamTransportFailureReason => Value::or_absent(tls::failure(flow.tls.as_deref()), Value::text),
             Op::ConnectionTerminationDetails => {
                 Value::or_absent(flow.close.as_ref().and_then(CloseReason::termination_details), Value::Text)
             }

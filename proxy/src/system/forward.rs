@@ -21,7 +21,8 @@ use super::io::Io;
 use super::reply::{self, Body, BodyError, Holding};
 use crate::error::ConnectError;
 use crate::metrics::Registry;
-use crate::upstream::{Clusters, Connected, Lease, Pick, PickError, Stream, connect};
+use crate::stream::Stream;
+use crate::upstream::{Clusters, Connected, Lease, Pick, PickError, connect};
 
 /// Where requests may go.
 #[derive(Clone)]
@@ -110,10 +111,7 @@ async fn exchange(
     request: Request<Incoming>,
     http2: bool,
 ) -> Result<(Response<Incoming>, Driver), Failure> {
-    let io = TokioIo::new(match stream {
-        Stream::Tcp(stream) => Io::new(stream),
-        Stream::Unix(stream) => Io::new(stream),
-    });
+    let io = TokioIo::new(Io::new(stream));
     let request = outgoing(request, http2)?;
     if http2 {
         let mut builder = http2::Builder::new(TokioExecutor::new());

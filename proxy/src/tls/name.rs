@@ -48,13 +48,24 @@ fn write(out: &mut String, attribute: &AttributeTypeAndValue<'_>) {
     out.push('=');
     match attribute.as_str() {
         Ok(text) if known.is_some() => escape(out, text),
-        // An attribute or string of another kind is dumped.
+        // An attribute or string of another kind is dumped, in DER.
         _ => {
             out.push('#');
-            // Writing to a String can't fail.
-            attribute.as_slice().iter().for_each(|byte| drop(write!(out, "{byte:02X}")));
+            let content = attribute.as_slice();
+            let length = content.len().to_be_bytes();
+            let length = &length[length.iter().take_while(|byte| **byte == 0).count()..];
+            push_hex(out, attribute.attr_value().tag().0 as u8);
+            if content.len() >= 0x80 {
+                push_hex(out, 0x80 | length.len() as u8);
+            }
+            length.iter().chain(content).for_each(|byte| push_hex(out, *byte));
         }
     }
+}
+
+fn push_hex(out: &mut String, byte: u8) {
+    // Writing to a String can't fail.
+    let _ = write!(out, "{byte:02X}");
 }
 
 fn escape(out: &mut String, text: &str) {
@@ -67,7 +78,10 @@ fn escape(out: &mut String, text: &str) {
             }
             b'#' if at == 0 => out.push_str("\\#"),
             b' ' if at == 0 || at == last => out.push_str("\\ "),
-            0..0x20 | 0x7f.. => drop(write!(out, "\\{byte:02X}")),
+            0..0x20 | 0x7f.. => {
+                out.push('\\');
+                push_hex(out, byte);
+            }
             _ => out.push(char::from(byte)),
         }
     }
@@ -95,7 +109,7 @@ mod tests {
         let name = [(DnType::CountryName, "DE"), (DnType::OrganizationName, "a+b"), (DnType::CommonName, " #x\"ü ")];
         assert_eq!(printed(&name), "CN=\\ #x\\\"\\C3\\BC\\ ,O=a\\+b,C=DE");
         assert_eq!(printed(&[(DnType::CommonName, "#x\n")]), "CN=\\#x\\0A");
-        assert_eq!(printed(&[(DnType::CustomDnType(vec![2, 5, 4, 65]), "ab")]), "2.5.4.65=#6162");
+        assert_eq!(printed(&[(DnType::CustomDnType(vec![2, 5, 4, 65]), "ab")]), "2.5.4.65=#0C026162");
         assert_eq!(printed(&[]), "");
     }
 }

@@ -20,15 +20,7 @@ use super::host::Host;
 use super::outlier::{self, Outcome};
 use crate::error::ConnectError;
 use crate::metrics::ClusterStat;
-
-/// A connection to an endpoint.
-#[derive(Debug)]
-pub enum Stream {
-    /// TCP, with `TCP_NODELAY`.
-    Tcp(TcpStream),
-    /// A Unix domain socket.
-    Unix(UnixStream),
-}
+use crate::stream::Stream;
 
 /// A connection and its entry in the books.
 #[derive(Debug)]
@@ -88,7 +80,7 @@ pub async fn connect_before(
                 }
                 // What this process lacks is not the host's fault.
                 ConnectError::Local | ConnectError::Transport => {}
-                ConnectError::Refused | ConnectError::Unreachable | ConnectError::Other => {
+                ConnectError::Refused | ConnectError::Unreachable | ConnectError::Other | ConnectError::Tls(_) => {
                     outlier::report(&cluster, host, Outcome::Failed);
                 }
             }

@@ -13,9 +13,10 @@ use config::model::address::Address;
 use config::model::cluster::{HappyEyeballs, IpFamily, SocketOptions};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::connect::{self, Stream};
+use super::connect;
 use super::host::Host;
 use crate::error::ConnectError;
+use crate::stream::Stream;
 
 /// Between one attempt and the next, as in Envoy. RFC 8305 recommends 250 ms.
 const DELAY: Duration = Duration::from_millis(300);

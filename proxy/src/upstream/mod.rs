@@ -34,6 +34,6 @@ mod tests;
 pub use circuit::{Lease, Pending};
 pub use cluster::{Cluster, Pick, PickError};
 pub use clusters::Clusters;
-pub use connect::{Connected, Stream, connect, connect_before};
+pub use connect::{Connected, connect, connect_before};
 pub use host::{Fitness, Flag, Host};
 pub use host_set::HostSet;

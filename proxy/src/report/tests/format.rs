@@ -1,6 +1,6 @@
 use std::time::{Duration, UNIX_EPOCH};
 
-use config::model::access_log::{Format, JsonNode, Operator as Op, Piece, Template};
+use config::model::access_log::{Fact, Format, JsonNode, Operator as Op, Piece, Template, TlsOperator};
 use sni::client_hello::Refusal;
 
 use super::super::flow::{Fingerprints, Flow};

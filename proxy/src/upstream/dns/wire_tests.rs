@@ -15,9 +15,10 @@ use tokio::net::{TcpListener, UdpSocket};
 use super::tests::{addresses, dns, named, settings};
 use super::*;
 use crate::metrics::Registry;
+use crate::stream::Stream;
 use crate::upstream::cluster::Pick;
 use crate::upstream::clusters::Clusters;
-use crate::upstream::connect::{Stream, connect};
+use crate::upstream::connect::connect;
 use crate::upstream::testing::*;
 
 /// What is said about a name and type; about all others, NXDOMAIN.

@@ -8,7 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::Verdict;
-use crate::upstream::connect::{Stream, open};
+use crate::stream::Stream;
+use crate::upstream::connect::open;
 
 /// More than this in one answer and it is not the expected one.
 const LONGEST: usize = 1 << 20;
@@ -50,7 +51,7 @@ impl<'a> Prober<'a> {
         let mut rest = [0; 256];
         while let Some(stream) = &mut self.kept {
             // What comes unasked between two probes belongs to none.
-            if !matches!(read(stream, &mut rest).await, Ok(n) if n > 0) {
+            if !matches!(stream.read(&mut rest).await, Ok(n) if n > 0) {
                 self.kept = None;
                 return;
             }
@@ -67,27 +68,17 @@ impl<'a> Prober<'a> {
         if self.receive.is_empty() {
             return Ok(None);
         }
-        match &mut stream {
-            Stream::Tcp(s) => s.write_all(self.send).await?,
-            Stream::Unix(s) => s.write_all(self.send).await?,
-        }
+        stream.write_all(self.send).await?;
         let mut answer = Vec::new();
         let mut chunk = [0; 4096];
         while !contains_in_order(&answer, self.receive) {
-            let n = read(&mut stream, &mut chunk).await?;
+            let n = stream.read(&mut chunk).await?;
             if n == 0 || answer.len() + n > LONGEST {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             answer.extend_from_slice(&chunk[..n]);
         }
         Ok(Some(stream))
-    }
-}
-
-async fn read(stream: &mut Stream, buffer: &mut [u8]) -> io::Result<usize> {
-    match stream {
-        Stream::Tcp(s) => s.read(buffer).await,
-        Stream::Unix(s) => s.read(buffer).await,
     }
 }
 
