@@ -20,8 +20,26 @@ pub async fn control_plane() -> ControlPlane {
     ControlPlane::start(options).await.expect("a free port")
 }
 
+/// Which form of ADS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Increments.
+    Delta,
+    /// All of a kind, each time.
+    StateOfTheWorld,
+}
+
 /// A bootstrap that takes listeners and clusters by incremental ADS.
 pub fn bootstrap(site: &Site, control_plane: &ControlPlane) -> Value {
+    bootstrap_by(Protocol::Delta, site, control_plane)
+}
+
+/// The same by either protocol.
+pub fn bootstrap_by(protocol: Protocol, site: &Site, control_plane: &ControlPlane) -> Value {
+    let api_type = match protocol {
+        Protocol::Delta => "DELTA_GRPC",
+        Protocol::StateOfTheWorld => "GRPC",
+    };
     let http2 = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
         "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
         "explicit_http_config": {"http2_protocol_options": {}},
@@ -37,7 +55,7 @@ pub fn bootstrap(site: &Site, control_plane: &ControlPlane) -> Value {
         "static_resources": {"clusters": [cluster]},
         "dynamic_resources": {
             "ads_config": {
-                "api_type": "DELTA_GRPC",
+                "api_type": api_type,
                 "transport_api_version": "V3",
                 "grpc_services": [{"envoy_grpc": {"cluster_name": "ads_cluster"}}],
             },

@@ -79,14 +79,18 @@ pub fn local_ratelimit(tokens: u32, interval: &str) -> Value {
     })
 }
 
-/// The network filter that lets through whom `principals` describe, under the policy name `allow`.
+/// The network filter that lets through whom `principals` describe, under the policy name `allow`; nobody without any.
 pub fn rbac(stat_prefix: &str, principals: &[Value]) -> Value {
+    let policies = match principals {
+        [] => json!({}),
+        principals => json!({"allow": {"permissions": [{"any": true}], "principals": principals}}),
+    };
     json!({
         "name": "envoy.filters.network.rbac",
         "typed_config": {
             "@type": kind("envoy.extensions.filters.network.rbac.v3.RBAC"),
             "stat_prefix": stat_prefix,
-            "rules": {"policies": {"allow": {"permissions": [{"any": true}], "principals": principals}}},
+            "rules": {"policies": policies},
         },
     })
 }

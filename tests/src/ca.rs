@@ -76,7 +76,7 @@ impl Authority {
 
     /// A server that shows `leaf` and asks for a certificate of this authority.
     pub fn server(&self, leaf: &Leaf, alpn: &[&str]) -> Arc<ServerConfig> {
-        let verifier = WebPkiClientVerifier::builder_with_provider(self.roots(), provider()).build().expect("roots");
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots(&[self]), provider()).build().expect("roots");
         let config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("versions")
@@ -123,27 +123,41 @@ impl Authority {
         leaf: Option<&Leaf>,
         alpn: &[&str],
     ) -> Arc<ClientConfig> {
-        let chain = WebPkiServerVerifier::builder_with_provider(self.roots(), provider()).build().expect("roots");
-        let config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[version])
-            .expect("versions")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(ChainOnly(chain)));
-        let mut config = match leaf {
-            Some(leaf) => config
-                .with_client_auth_cert(leaf.chain.clone(), leaf.key_der())
-                .expect("a certificate that fits its key"),
-            None => config.with_no_client_auth(),
-        };
-        config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-        Arc::new(config)
+        client(roots(&[self]), version, leaf, alpn)
     }
 
-    fn roots(&self) -> Arc<RootCertStore> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.root.clone()).expect("a certificate");
-        Arc::new(roots)
+    /// A client that shows `leaf` and trusts any of these.
+    pub fn client_of(trusted: &[&Self], leaf: &Leaf) -> Arc<ClientConfig> {
+        client(roots(trusted), &TLS13, Some(leaf), &[])
     }
+}
+
+fn roots(of: &[&Authority]) -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    of.iter().for_each(|authority| roots.add(authority.root.clone()).expect("a certificate"));
+    Arc::new(roots)
+}
+
+fn client(
+    roots: Arc<RootCertStore>,
+    version: &'static SupportedProtocolVersion,
+    leaf: Option<&Leaf>,
+    alpn: &[&str],
+) -> Arc<ClientConfig> {
+    let chain = WebPkiServerVerifier::builder_with_provider(roots, provider()).build().expect("roots");
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[version])
+        .expect("versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(ChainOnly(chain)));
+    let mut config = match leaf {
+        Some(leaf) => {
+            config.with_client_auth_cert(leaf.chain.clone(), leaf.key_der()).expect("a certificate that fits its key")
+        }
+        None => config.with_no_client_auth(),
+    };
+    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
+    Arc::new(config)
 }
 
 fn provider() -> Arc<CryptoProvider> {

@@ -28,9 +28,18 @@ pub async fn compare_as<T: PartialEq + Debug>(
     bootstrap: impl Fn(&Site) -> Value,
     scenario: impl AsyncFn(&mut Proxy) -> T,
 ) -> T {
-    let ours = run(kind, &bootstrap, &scenario).await;
+    each(kind, async |kind| run(kind, &bootstrap, &scenario).await).await
+}
+
+/// Runs a whole world with one of ours in it, then the same with Envoy in its place, and asks that both give the same.
+/// Returns what it was. Without Envoy, only ours is run.
+///
+/// # Panics
+/// When the two differ.
+pub async fn each<T: PartialEq + Debug>(kind: Kind, world: impl AsyncFn(Kind) -> T) -> T {
+    let ours = world(kind).await;
     if envoy::binary().is_some() {
-        let envoys = run(Kind::Envoy, &bootstrap, &scenario).await;
+        let envoys = world(Kind::Envoy).await;
         assert!(ours == envoys, "{}", difference(&format!("{ours:#?}"), &format!("{envoys:#?}")));
     }
     ours

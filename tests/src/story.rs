@@ -51,6 +51,11 @@ pub fn log_to(site: &Site) -> Value {
     access_log(site, LINE)
 }
 
+/// The same with `more` at the end of each line.
+pub fn log_more(site: &Site, more: &str) -> Value {
+    access_log(site, &format!("{LINE} {more}"))
+}
+
 /// Lets something happen, waits for this many log lines and for silence, and tells it all.
 pub async fn tell<T>(proxy: &Proxy, lines: usize, act: impl AsyncFnOnce(&Proxy) -> T) -> Story<T> {
     let before = proxy.quiet_stats().await;
@@ -93,5 +98,6 @@ pub fn compared(family: &str) -> bool {
     }
     const NOT: [&str; 6] =
         ["_bucket", "_sum", "_count", "envoy_listener_worker_", "envoy_listener_admin_", "envoy_cluster_manager_"];
-    ABOUT.iter().any(|about| family.starts_with(about)) && !NOT.iter().any(|not| family.contains(not))
+    let about = ABOUT.iter().any(|about| family.starts_with(about)) || family.contains("_rbac_");
+    about && !NOT.iter().any(|not| family.contains(not))
 }

@@ -1,59 +1,19 @@
 //! Real Envoy as the client's sidecar and as the server's, our ingress between them: what a mesh is.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::backend::Backend;
-use tests::bootstrap::{
-    access_log, any_chain, bootstrap, chain, cluster, kind, listener, merged, tcp_proxy, tls_inspector,
-};
-use tests::ca::{Authority, Key, Leaf};
+use tests::bootstrap::{bootstrap, chain, cluster, listener, merged, tcp_proxy, tls_inspector};
+use tests::ca::{Authority, Key};
 use tests::client::{Outcome, exchange, visit};
 use tests::hello::Hello;
 use tests::mesh_service::{Answer, MeshService};
 use tests::process::{Kind, Proxy, Site};
-use tests::{envoy, openssl};
+use tests::{envoy, openssl, sidecar};
 
 use crate::story::{IN, log_to};
 
 /// No DNS name: what Kuma's older meshes send.
 const TAG: &str = "backend{mesh=default}";
-
-fn tls(side: &str, mesh: &Authority, leaf: &Leaf, more: Value) -> Value {
-    let settings = json!({
-        "@type": kind(&format!("envoy.extensions.transport_sockets.tls.v3.{side}TlsContext")),
-        "common_tls_context": {
-            "tls_certificates": [{
-                "certificate_chain": {"inline_string": leaf.certificate},
-                "private_key": {"inline_string": leaf.key},
-            }],
-            "validation_context": {"trusted_ca": {"inline_string": mesh.pem()}},
-            "alpn_protocols": ["kuma"],
-        },
-    });
-    json!({"transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": merged(settings, more)}})
-}
-
-/// The server's sidecar: ends mTLS and passes on to the service beside it.
-async fn server_sidecar(service: &Backend, mesh: &Authority, leaf: &Leaf) -> Proxy {
-    let site = Site::new();
-    let log = access_log(&site, "%REQUESTED_SERVER_NAME% %DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_TLS_VERSION%");
-    let chain = any_chain(tcp_proxy("service", json!({"access_log": log})));
-    let ends_tls = tls("Downstream", mesh, leaf, json!({"require_client_certificate": true}));
-    let listener = listener("inbound", site.at(IN), &[merged(chain, ends_tls)]);
-    let bootstrap = bootstrap(&site, &[listener], &[cluster("service", &[service.address()], json!({}))]);
-    Proxy::start(Kind::Envoy, site, &bootstrap).await
-}
-
-/// The client's sidecar: takes plain bytes and begins mTLS towards the ingress.
-async fn client_sidecar(ingress: &Proxy, mesh: &Authority, leaf: &Leaf) -> Proxy {
-    let site = Site::new();
-    let plain = merged(
-        listener("outbound", site.at(IN), &[any_chain(tcp_proxy("ingress", json!({})))]),
-        json!({"listener_filters": []}),
-    );
-    let begins_tls = tls("Upstream", mesh, leaf, json!({"sni": TAG}));
-    let bootstrap = bootstrap(&site, &[plain], &[cluster("ingress", &[ingress.at(IN)], begins_tls)]);
-    Proxy::start(Kind::Envoy, site, &bootstrap).await
-}
 
 async fn ingress(name: &str, server: std::net::SocketAddr) -> Proxy {
     let site = Site::new();
@@ -72,9 +32,9 @@ async fn envoy_on_both_sides() {
     let backend = mesh.issue("spiffe://default/backend", Key::Ecdsa);
     let frontend = mesh.issue("spiffe://default/frontend", Key::Rsa);
     let service = Backend::echo("backend").await;
-    let server = server_sidecar(&service, &mesh, &backend).await;
+    let server = sidecar::of_server(service.address(), &mesh, &backend).await;
     let ingress = ingress(TAG, server.at(IN)).await;
-    let client = client_sidecar(&ingress, &mesh, &frontend).await;
+    let client = sidecar::of_client(ingress.at(IN), TAG, (&mesh, &frontend)).await;
 
     let words = b"through two sidecars and an ingress ".repeat(5000);
     assert_eq!(exchange(client.at(IN), &words).await, Outcome::Served("backend".into()));

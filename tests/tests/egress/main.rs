@@ -1,0 +1,5 @@
+//! The zone egress, end to end: clients of the mesh on one side, other zones and the world outside on the other, our binary
+//! between them, and real Envoy beside it with the same configuration.
+
+mod passthrough;
+mod support;
