@@ -16,6 +16,7 @@ mod hello;
 mod ja4;
 mod reader;
 mod refusal;
+mod rename;
 mod server_name;
 
 pub use extension::{Alpn, Extension, Extensions, U16s, is_grease};

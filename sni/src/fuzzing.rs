@@ -15,6 +15,7 @@ pub fn client_hello(data: &[u8]) {
     if let Progress::Hello(hello) = expected {
         assert!(hello.stream_len() <= data.len().min(DEFAULT_LIMIT));
         touch(&hello);
+        renamed(&hello, &mut random);
         reframed(&hello, &mut random);
     }
 }
@@ -55,6 +56,32 @@ fn agree(table: &Table<usize>, naive: &[(Pattern<'_>, usize)], name: &[u8]) {
     let best = naive.iter().filter(|(pattern, _)| pattern.matches(name)).max();
     let found = table.find(name);
     assert_eq!(found, best.map(|(pattern, at)| (pattern.clone(), at)), "{}", name.escape_ascii());
+}
+
+/// A message taken out of its records parses as itself, and with another name as itself but for that name.
+pub fn message(data: &[u8]) {
+    if let Ok(hello) = ClientHello::from_message(data) {
+        assert_eq!(hello.message(), data);
+        renamed(&hello, &mut Random::new(data));
+    }
+}
+
+/// Another name and back again gives the same message.
+fn renamed(hello: &ClientHello<'_>, random: &mut Random) {
+    let length = 1 + random.below(255);
+    let name: Vec<u8> = (0..length).map(|at| b'a' + u8::try_from(at % 26).unwrap_or_default()).collect();
+    let Some(other) = hello.with_server_name(&name) else {
+        assert!(hello.server_name().as_bytes().is_none() || hello.message().len() > 60_000);
+        return;
+    };
+    let parsed = ClientHello::from_message(&other).expect("only the name changed");
+    assert_eq!(parsed.server_name().as_bytes(), Some(&name[..]));
+    assert_eq!(parsed.random(), hello.random());
+    assert!(parsed.cipher_suites().eq(hello.cipher_suites()));
+    let kinds = |hello: &ClientHello<'_>| hello.extensions().map(|e| (e.kind, e.kind != 0)).collect::<Vec<_>>();
+    assert_eq!(kinds(&parsed), kinds(hello));
+    let own = hello.server_name().as_bytes().expect("it has one");
+    assert_eq!(parsed.with_server_name(own).as_deref(), Some(hello.message()));
 }
 
 /// The outcome falls on one byte, however the stream is cut, and no earlier than foretold.

@@ -8,11 +8,21 @@ mod common;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fastrand::Rng;
+use sni::client_hello::Reader;
 
 #[test]
 fn client_hello() {
     let corpus: Vec<Vec<u8>> = common::captured().into_iter().map(|(_, stream)| stream).collect();
     run("client_hello", &corpus, sni::fuzzing::client_hello);
+}
+
+#[test]
+fn message() {
+    let corpus: Vec<Vec<u8>> = common::captured()
+        .into_iter()
+        .map(|(_, stream)| common::hello(&mut Reader::with_default_limit(), &stream).message().to_vec())
+        .collect();
+    run("message", &corpus, sni::fuzzing::message);
 }
 
 #[test]

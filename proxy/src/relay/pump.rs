@@ -10,6 +10,7 @@ use rustix::pipe::{SpliceFlags, splice};
 use super::pipe::Pipe;
 use super::{Failure, ROUNDS, buffer};
 use crate::stream::{Direction, Stream};
+use crate::tls::Plain;
 
 /// Reads at least this large count as bulk.
 const BULK_READ: usize = 16 * 1024;
@@ -92,14 +93,16 @@ impl Pump {
                 return Ok(Step::Wait);
             }
             let more = match self.state {
+                State::Copy if way.from.is_tls() || way.to.is_tls() => self.crypt(cx, &mut way, moved)?,
                 State::Copy => self.copy(cx, &mut way, moved)?,
                 State::Splice { small } => self.splice(cx, way.from, small)?,
                 State::Ending => {
-                    self.state = State::Done { last: way.last };
-                    if !way.last {
-                        // An endpoint that is gone already has no use for our end; the other direction tells.
-                        let _ = way.to.poll_finish(cx);
+                    // An endpoint that is gone already has no use for our end; the other direction tells. A TLS peer
+                    // is told always: without a close_notify it could not tell the end from a cut.
+                    if (!way.last || way.to.is_tls()) && way.to.poll_finish(cx).is_pending() {
+                        return Ok(Step::Wait);
                     }
+                    self.state = State::Done { last: way.last };
                     return Ok(Step::Wait);
                 }
                 State::Done { .. } => return Ok(Step::Wait),
@@ -115,7 +118,11 @@ impl Pump {
     fn drain(&mut self, cx: &mut Context<'_>, to: &mut Stream, moved: &mut u64) -> Result<Poll<()>, Failure> {
         loop {
             let result = match self.left.as_deref_mut() {
-                None => return Ok(Poll::Ready(())),
+                None => match to.poll_flush(cx) {
+                    Poll::Ready(Err(_)) => return Err(Failure::Sink),
+                    Poll::Ready(Ok(())) => return Ok(Poll::Ready(())),
+                    Poll::Pending => return Ok(Poll::Pending),
+                },
                 Some(Left::Pipe { held: 0, .. }) => {
                     if !matches!(self.state, State::Splice { .. }) {
                         self.release_pipe();
@@ -173,6 +180,28 @@ impl Pump {
                 }
             }
             self.consider_splice(n);
+            Ok(Poll::Ready(()))
+        })
+    }
+
+    /// The same where one side or both are TLS: records are opened where they were read, and written from there in one
+    /// call; or sealed, as many as a read gave, and written in one call.
+    fn crypt(&mut self, cx: &mut Context<'_>, way: &mut Way<'_>, moved: &mut u64) -> Result<Poll<()>, Failure> {
+        buffer::with(|buffer| {
+            let mut plain = Plain::new();
+            match way.from.poll_open(cx, buffer, way.limit, &mut plain) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(Err(_)) => return Err(Failure::Source),
+                Poll::Ready(Ok(())) if plain.is_empty() => self.state = State::Ending,
+                Poll::Ready(Ok(())) => {
+                    let taken = way.to.write_all_of(cx, &plain.slices(buffer)).map_err(|_| Failure::Sink)?;
+                    *moved += taken as u64;
+                    if taken < plain.len() {
+                        let bytes = plain.slices(buffer).concat().split_off(taken).into_boxed_slice();
+                        self.left = Some(Box::new(Left::Bytes { bytes, written: 0 }));
+                    }
+                }
+            }
             Ok(Poll::Ready(()))
         })
     }

@@ -8,7 +8,7 @@ use super::refusal::{Malformed, Refusal};
 use super::server_name::ServerName;
 use crate::wire::Input;
 
-const MESSAGE_HEADER: usize = 4;
+pub(super) const MESSAGE_HEADER: usize = 4;
 const MAX_SESSION_ID: usize = 32;
 const TLS_1_0: u16 = 0x0301;
 
@@ -78,6 +78,11 @@ impl<'a> ClientHello<'a> {
         let name = self.server_name.as_bytes()?;
         // Both point into one allocation: the name was cut out of the message.
         Some(name.as_ptr().addr() - self.message.as_ptr().addr())
+    }
+
+    /// Where in the message the list of extensions starts, behind its length.
+    pub(super) fn extensions_offset(&self) -> usize {
+        self.extensions.as_ptr().addr() - self.message.as_ptr().addr()
     }
 
     /// The protocols offered by ALPN; none if the extension is absent or malformed.

@@ -1,0 +1,23 @@
+//! What a handshake came to.
+
+use rustls::pki_types::CertificateDer;
+use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
+
+/// What a handshake came to.
+#[derive(Debug)]
+pub struct Facts {
+    /// TLS 1.2 or 1.3.
+    pub version: ProtocolVersion,
+    /// The cipher suite.
+    pub suite: CipherSuite,
+    /// The group of the key exchange; none where a TLS 1.2 session was resumed.
+    pub group: Option<NamedGroup>,
+    /// The session was resumed.
+    pub resumed: bool,
+    /// The server name as it was on the wire.
+    pub sni: Option<Box<[u8]>>,
+    /// The protocol agreed on by ALPN.
+    pub alpn: Option<Box<[u8]>>,
+    /// What the peer showed, its own certificate first; empty where it showed none.
+    pub peer_certificates: Box<[CertificateDer<'static>]>,
+}
