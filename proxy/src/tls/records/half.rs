@@ -81,8 +81,9 @@ impl Sealer {
         Ok(sealed.encode())
     }
 
-    /// Makes as if so many records had been sealed.
+    /// Makes the keys worn after so many records more.
     #[cfg(test)]
+    #[allow(dead_code)]
     pub(in crate::tls) fn limit_to(&mut self, further: u64) {
         self.limit = self.sequence + further + 1;
     }
