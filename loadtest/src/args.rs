@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::mutual::Keys;
 use crate::proxy::Spec;
 use crate::scenario::Scenario;
 
@@ -11,7 +12,9 @@ Measures what each proxy costs per unit of work, in turn, and prints medians and
 
   --proxy NAME=COMMAND  A proxy. {config} in COMMAND becomes the path of an Envoy bootstrap. COMMAND
                         is split at white space, without a shell; it must stay in the foreground
-  --scenario S          conn, bulk, pingpong, idle or all [all]
+  --scenario S          conn, bulk, upload, pingpong, idle or all [all]
+  --tls KEYS            The proxy ends mutual TLS with keys of this kind: rsa, ecdsa, or rsa-ecdsa
+                        (an RSA authority, ECDSA at both ends)
   --rounds N            Rounds that count, after one that does not [5]
   --names N             Server names, each with a filter chain and a cluster [1000]
   --quick               A tenth of the work: to see that it runs, not for figures
@@ -32,6 +35,8 @@ pub struct Options {
     pub rounds: u32,
     /// Server names, at least 1.
     pub names: u32,
+    /// The proxy ends mutual TLS.
+    pub tls: Option<Keys>,
 }
 
 /// What the command line asks for.
@@ -63,8 +68,11 @@ pub enum ArgsError {
         max: u32,
     },
     /// No such scenario.
-    #[error("--scenario {0:?}: not one of conn, bulk, pingpong, idle, all")]
+    #[error("--scenario {0:?}: not one of conn, bulk, upload, pingpong, idle, all")]
     Scenario(String),
+    /// No such kind of keys.
+    #[error("--tls {0:?}: not one of rsa, ecdsa, rsa-ecdsa")]
+    Keys(String),
     /// Not NAME=COMMAND.
     #[error("--proxy {0:?}: not NAME=COMMAND with both")]
     Proxy(String),
@@ -83,7 +91,7 @@ pub enum ArgsError {
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, ArgsError> {
     let mut arguments = arguments.into_iter();
     let (mut proxies, mut rounds, mut names, mut divisor) = (Vec::new(), 5, 1000, 1);
-    let mut wanted = "all".to_owned();
+    let (mut wanted, mut tls) = ("all".to_owned(), None);
     while let Some(flag) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| ArgsError::NoValue(flag.clone()));
         match flag.as_str() {
@@ -92,6 +100,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Arg
             "--rounds" => rounds = number("--rounds", value()?, MAX_ROUNDS)?,
             "--names" => names = number("--names", value()?, MAX_NAMES)?,
             "--scenario" => wanted = value()?,
+            "--tls" => tls = Some(keys(value()?)?),
             "--proxy" => add(&mut proxies, proxy(&value()?)?)?,
             _ => return Err(ArgsError::Unknown(flag)),
         }
@@ -104,7 +113,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Command, Arg
     if scenarios.is_empty() {
         return Err(ArgsError::Scenario(wanted));
     }
-    Ok(Command::Run(Options { proxies, scenarios, rounds, names }))
+    Ok(Command::Run(Options { proxies, scenarios, rounds, names, tls }))
 }
 
 fn number(flag: &'static str, value: String, max: u32) -> Result<u32, ArgsError> {
@@ -112,6 +121,11 @@ fn number(flag: &'static str, value: String, max: u32) -> Result<u32, ArgsError>
         Ok(number) if (1..=max).contains(&number) => Ok(number),
         _ => Err(ArgsError::Number { flag, value, max }),
     }
+}
+
+fn keys(value: String) -> Result<Keys, ArgsError> {
+    let found = Keys::ALL.into_iter().find(|(name, _)| *name == value);
+    found.map(|(_, keys)| keys).ok_or(ArgsError::Keys(value))
 }
 
 fn proxy(value: &str) -> Result<Spec, ArgsError> {
@@ -146,10 +160,21 @@ mod tests {
 
     #[test]
     fn everything() {
-        let command =
-            of(&["--rounds", "3", "--scenario", "bulk", "--names", "9", "--proxy", "a=x -c {config} -k=v", "--quick"]);
+        let command = of(&[
+            "--tls",
+            "rsa-ecdsa",
+            "--rounds",
+            "3",
+            "--scenario",
+            "bulk",
+            "--names",
+            "9",
+            "--proxy",
+            "a=x -c {config} -k=v",
+            "--quick",
+        ]);
         let Ok(Command::Run(options)) = command else { panic!("{command:?}") };
-        assert_eq!((options.rounds, options.names), (3, 9));
+        assert_eq!((options.rounds, options.names, options.tls), (3, 9, Some(Keys::RsaEcdsa)));
         assert_eq!(options.scenarios, [Scenario::all(10)[1]]);
         assert_eq!(options.proxies[0].name, "a");
         assert_eq!(options.proxies[0].command, ["x", "-c", "{config}", "-k=v"]);
@@ -165,7 +190,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said() {
-        let cases: [(&[&str], &str); 9] = [
+        let cases: [(&[&str], &str); 10] = [
+            (&["--tls", "dsa"], "--tls \"dsa\": not one of rsa, ecdsa, rsa-ecdsa"),
             (&[], "no --proxy"),
             (&["--proxy"], "--proxy needs a value"),
             (&["--round", "3"], "unknown argument \"--round\""),
@@ -176,7 +202,7 @@ mod tests {
             (&["--proxy", "a=x {config}", "--proxy", "a=y {config}"], "--proxy \"a\": this name is there twice"),
             (
                 &["--proxy", "a=x {config}", "--scenario", "tls"],
-                "--scenario \"tls\": not one of conn, bulk, pingpong, idle, all",
+                "--scenario \"tls\": not one of conn, bulk, upload, pingpong, idle, all",
             ),
         ];
         for (words, message) in cases {

@@ -86,6 +86,7 @@ async fn serve(mut stream: TcpStream) -> io::Result<()> {
     match order {
         Order::Echo => echo(&mut stream, early).await?,
         Order::Send(bytes) => send(&mut stream, bytes).await?,
+        Order::Take(bytes) => take(&mut stream, early, bytes).await?,
     }
     quick(stream.shutdown()).await?;
     // Up to the client's end of stream: closing earlier, with bytes unread, would be a reset.
@@ -135,6 +136,28 @@ async fn send(stream: &mut TcpStream, bytes: u64) -> io::Result<()> {
         sent += piece.len() as u64;
     }
     Ok(())
+}
+
+/// Wrong bytes break the connection off: the client misses its answer.
+async fn take(stream: &mut TcpStream, early: Vec<u8>, bytes: u64) -> io::Result<()> {
+    let pattern = Pattern::default();
+    let mut buffer = early;
+    let mut taken = 0;
+    loop {
+        if pattern.agree(taken, &buffer) < buffer.len() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        taken += buffer.len() as u64;
+        if taken >= bytes {
+            return quick(stream.write_all(&[0])).await;
+        }
+        buffer.resize(BUFFER, 0);
+        let read = quick(stream.read(&mut buffer)).await?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer.truncate(read);
+    }
 }
 
 async fn quick<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {

@@ -2,11 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::error::Error;
 use crate::hello::client_hello;
@@ -17,18 +22,42 @@ const BUFFER: usize = 64 * 1024;
 /// Bytes of one ping.
 pub const PING: usize = 64;
 
+/// Where the load goes, and how.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The proxy.
+    pub address: SocketAddr,
+    /// Through mutual TLS that the proxy ends.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+/// Bytes, in the clear or through TLS.
+trait Bytes: AsyncRead + AsyncWrite + Unpin + Send + std::fmt::Debug {}
+impl Bytes for TcpStream {}
+impl Bytes for TlsStream<TcpStream> {}
+
 /// A connection whose hello has been sent.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Bytes>,
     address: SocketAddr,
 }
 
 impl Client {
-    /// Connects, and sends the hello.
-    pub async fn open(address: SocketAddr, server_name: &str, order: Order) -> Result<Self, Error> {
+    /// Connects, and sends the hello: the first bytes of the connection, or, where the proxy ends TLS, the first inside
+    /// it, so that the backend finds its order in either.
+    pub async fn open(to: &Target, server_name: &str, order: Order) -> Result<Self, Error> {
+        let address = to.address;
         let stream = step("connecting", address, TcpStream::connect(address)).await?;
         stream.set_nodelay(true).map_err(|source| Error::Connection { doing: "set_nodelay", address, source })?;
+        let stream: Box<dyn Bytes> = match &to.tls {
+            None => Box::new(stream),
+            Some(config) => {
+                let name = ServerName::try_from(server_name.to_owned()).map_err(|e| Error::Tls(e.to_string()))?;
+                let connector = TlsConnector::from(Arc::clone(config));
+                Box::new(step("shaking hands", address, connector.connect(name, stream)).await?)
+            }
+        };
         let mut client = Self { stream, address };
         let hello = client_hello(server_name, &order.random());
         client.write(&hello).await?;
@@ -52,6 +81,18 @@ impl Client {
                 return Ok(());
             }
         }
+    }
+
+    /// Sends so many bytes of the pattern, and awaits the word that all of them arrived.
+    pub async fn send(&mut self, pattern: &Pattern, bytes: u64) -> Result<(), Error> {
+        let mut sent = 0;
+        while sent < bytes {
+            let piece = pattern.piece(sent, (bytes - sent).min(BUFFER as u64));
+            self.write(piece).await?;
+            sent += piece.len() as u64;
+        }
+        let mut word = [0];
+        step("awaiting the receipt", self.address, self.stream.read_exact(&mut word)).await.map(drop)
     }
 
     /// One round trip to a backend that echoes; `number` makes the ping differ from others.
@@ -81,7 +122,8 @@ impl Client {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        step("sending", self.address, self.stream.write_all(bytes)).await
+        step("sending", self.address, self.stream.write_all(bytes)).await?;
+        step("sending", self.address, self.stream.flush()).await
     }
 }
 

@@ -71,6 +71,9 @@ pub enum Error {
     /// The backend or the runtime could not be set up.
     #[error("setting up the load generator: {0}")]
     Setup(#[source] io::Error),
+    /// Certificates or the client's TLS could not be set up.
+    #[error("setting up TLS: {0}")]
+    Tls(String),
     /// A task of the load generator ended without a result.
     #[error("a task of the load generator failed: {0}")]
     Task(String),

@@ -17,6 +17,8 @@ pub enum Order {
     Echo,
     /// Send this many bytes of [`Pattern`], then the end of the stream.
     Send(u64),
+    /// Take this many bytes of [`Pattern`], then send one byte, and the end of the stream.
+    Take(u64),
 }
 
 impl Order {
@@ -25,6 +27,7 @@ impl Order {
         let (kind, bytes) = match self {
             Self::Echo => (0, 0),
             Self::Send(bytes) => (1, bytes),
+            Self::Take(bytes) => (2, bytes),
         };
         let mut random = [0; RANDOM];
         fastrand::fill(&mut random);
@@ -40,6 +43,7 @@ impl Order {
         match kind {
             0 => Some(Self::Echo),
             1 => Some(Self::Send(u64::from_be_bytes(*rest.first_chunk()?))),
+            2 => Some(Self::Take(u64::from_be_bytes(*rest.first_chunk()?))),
             _ => None,
         }
     }
@@ -87,7 +91,7 @@ mod tests {
 
     #[test]
     fn orders_travel_in_the_random() {
-        for order in [Order::Echo, Order::Send(0), Order::Send(u64::MAX)] {
+        for order in [Order::Echo, Order::Send(0), Order::Send(u64::MAX), Order::Take(7)] {
             assert_eq!(Order::from_random(&order.random()), Some(order));
         }
         assert_ne!(Order::Echo.random(), Order::Echo.random(), "the rest differs");

@@ -6,14 +6,15 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::backend::Backend;
-use crate::bootstrap::{bootstrap, server_name};
-use crate::client::Client;
+use crate::bootstrap::{Setup, bootstrap, server_name};
+use crate::client::{Client, Target};
 use crate::error::Error;
 use crate::order::Order;
 use crate::scenario::Subject;
@@ -38,7 +39,7 @@ pub struct Proxy {
     name: String,
     child: Child,
     address: SocketAddr,
-    names: u32,
+    setup: Setup,
     files: Files,
     _backend: Backend,
 }
@@ -48,19 +49,24 @@ impl Proxy {
     ///
     /// The port is one that was free just before; should another program take it in between, the
     /// proxy ends and the error shows its log.
-    pub async fn start(spec: &Spec, names: u32) -> Result<Self, Error> {
+    pub async fn start(spec: &Spec, setup: &Setup) -> Result<Self, Error> {
         let backend = Backend::start()?;
         let address = free_address().map_err(Error::Setup)?;
-        let files = Files::create(spec, &bootstrap(address, backend.address(), names))?;
+        let files = Files::create(spec, &bootstrap(address, backend.address(), setup))?;
         let child = spawn(spec, &files)?;
-        let mut proxy = Self { name: spec.name.clone(), child, address, names, files, _backend: backend };
+        let mut proxy =
+            Self { name: spec.name.clone(), child, address, setup: setup.clone(), files, _backend: backend };
         proxy.ready().await?;
         Ok(proxy)
     }
 
     /// What a scenario needs to know of it.
     pub fn subject(&self) -> Subject {
-        Subject { address: self.address, pid: self.child.id(), names: self.names }
+        Subject { target: self.target(), pid: self.child.id(), names: self.setup.names }
+    }
+
+    fn target(&self) -> Target {
+        Target { address: self.address, tls: self.setup.tls.as_ref().map(|tls| Arc::clone(&tls.client)) }
     }
 
     /// An accepted connection is not enough: the kernel accepts as soon as the proxy listens.
@@ -80,8 +86,8 @@ impl Proxy {
 
     /// One round trip through the last name, which is there when all are.
     async fn probe(&self) -> Result<(), Error> {
-        let name = server_name(self.names.saturating_sub(1));
-        let mut client = Client::open(self.address, &name, Order::Echo).await?;
+        let name = server_name(self.setup.names.saturating_sub(1));
+        let mut client = Client::open(&self.target(), &name, Order::Echo).await?;
         client.ping(0).await?;
         client.finish().await
     }
@@ -173,7 +179,7 @@ mod tests {
     fn start(command: &[&str]) -> Result<Proxy, Error> {
         let spec = Spec { name: "x".to_owned(), command: command.iter().map(|&word| word.to_owned()).collect() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(Proxy::start(&spec, 2))
+        runtime.block_on(Proxy::start(&spec, &Setup { names: 2, tls: None }))
     }
 
     #[test]

@@ -1,19 +1,25 @@
 //! A run: the scenarios in turn, and in each of them the proxies in turn, round by round.
 
+use std::sync::Arc;
+
 use crate::args::Options;
+use crate::bootstrap::Setup;
 use crate::error::Error;
+use crate::mutual::Mutual;
 use crate::proxy::{Proxy, Spec};
 use crate::report::{Report, Row};
 use crate::scenario::Scenario;
 
 /// Runs everything. `progress` is told what begins, for a person who waits.
 pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, Error> {
+    let tls = options.tls.map(Mutual::new).transpose()?.map(Arc::new);
+    let setup = Setup { names: options.names, tls };
     let mut rows = Vec::new();
     for &scenario in &options.scenarios {
         let rounds = if scenario.needs_fresh_process() {
-            on_fresh(options, scenario, &progress).await?
+            on_fresh(options, &setup, scenario, &progress).await?
         } else {
-            on_warm(options, scenario, &progress).await?
+            on_warm(options, &setup, scenario, &progress).await?
         };
         rows.push(Row { scenario, rounds });
     }
@@ -22,16 +28,21 @@ pub async fn run(options: &Options, progress: impl Fn(&str)) -> Result<Report, E
 
 /// All proxies run all along, and a first round that is not counted warms them up: caches,
 /// allocators, the port range. An idle proxy costs the others nothing that could be measured.
-async fn on_warm(options: &Options, scenario: Scenario, progress: &impl Fn(&str)) -> Result<Vec<Vec<f64>>, Error> {
+async fn on_warm(
+    options: &Options,
+    setup: &Setup,
+    scenario: Scenario,
+    progress: &impl Fn(&str),
+) -> Result<Vec<Vec<f64>>, Error> {
     let mut proxies = Vec::new();
     for spec in &options.proxies {
-        proxies.push(Proxy::start(spec, options.names).await?);
+        proxies.push(Proxy::start(spec, setup).await?);
     }
     let mut rounds = Vec::new();
     for round in 0..=options.rounds {
         let mut values = Vec::new();
         for (proxy, spec) in proxies.iter().zip(&options.proxies) {
-            let value = scenario.measure(proxy.subject()).await?;
+            let value = scenario.measure(&proxy.subject()).await?;
             progress(&line(scenario, round, spec, value));
             values.push(value);
         }
@@ -43,13 +54,18 @@ async fn on_warm(options: &Options, scenario: Scenario, progress: &impl Fn(&str)
 }
 
 /// Every measurement has a process of its own.
-async fn on_fresh(options: &Options, scenario: Scenario, progress: &impl Fn(&str)) -> Result<Vec<Vec<f64>>, Error> {
+async fn on_fresh(
+    options: &Options,
+    setup: &Setup,
+    scenario: Scenario,
+    progress: &impl Fn(&str),
+) -> Result<Vec<Vec<f64>>, Error> {
     let mut rounds = Vec::new();
     for round in 1..=options.rounds {
         let mut values = Vec::new();
         for spec in &options.proxies {
-            let proxy = Proxy::start(spec, options.names).await?;
-            let value = scenario.measure(proxy.subject()).await?;
+            let proxy = Proxy::start(spec, setup).await?;
+            let value = scenario.measure(&proxy.subject()).await?;
             progress(&line(scenario, round, spec, value));
             values.push(value);
         }

@@ -1,13 +1,12 @@
 //! What is asked of a proxy, and what of it is measured.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::bootstrap::server_name;
-use crate::client::Client;
+use crate::client::{Client, Target};
 use crate::cpu;
 use crate::error::Error;
 use crate::order::{Order, Pattern};
@@ -18,10 +17,10 @@ pub const ANSWER: u64 = 1024;
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// The process that is measured and where it listens.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Subject {
     /// Where the load goes.
-    pub address: SocketAddr,
+    pub target: Target,
     /// Whose CPU time and memory count, descendants included.
     pub pid: u32,
     /// How many server names there are.
@@ -43,6 +42,11 @@ pub enum Scenario {
         /// Bytes from the backend to the client.
         bytes: u64,
     },
+    /// One connection that takes many bytes. CPU time per GiB.
+    Upload {
+        /// Bytes from the client to the backend.
+        bytes: u64,
+    },
     /// Open connections with 64 bytes there and back, each at its own pace. CPU time per round trip.
     PingPong {
         /// Round trips of each connection.
@@ -60,11 +64,12 @@ pub enum Scenario {
 
 impl Scenario {
     /// The sizes of a run of some seconds, divided by `divisor`.
-    pub fn all(divisor: u32) -> [Self; 4] {
+    pub fn all(divisor: u32) -> [Self; 5] {
         let divisor = divisor.max(1);
         [
             Self::Connections { count: 4000 / divisor, concurrency: 50 },
             Self::Bulk { bytes: (1 << 30) / u64::from(divisor) },
+            Self::Upload { bytes: (1 << 30) / u64::from(divisor) },
             Self::PingPong { rounds: 400 / divisor, connections: 50 },
             Self::Idle { connections: 2000 / divisor },
         ]
@@ -75,6 +80,7 @@ impl Scenario {
         match self {
             Self::Connections { .. } => "conn",
             Self::Bulk { .. } => "bulk",
+            Self::Upload { .. } => "upload",
             Self::PingPong { .. } => "pingpong",
             Self::Idle { .. } => "idle",
         }
@@ -84,7 +90,7 @@ impl Scenario {
     pub const fn unit(self) -> &'static str {
         match self {
             Self::Connections { .. } => "CPU us/connection",
-            Self::Bulk { .. } => "CPU ms/GiB",
+            Self::Bulk { .. } | Self::Upload { .. } => "CPU ms/GiB",
             Self::PingPong { .. } => "CPU us/round trip",
             Self::Idle { .. } => "RSS KiB/connection",
         }
@@ -97,7 +103,7 @@ impl Scenario {
     }
 
     /// Does it once. Any connection that fails, and any wrong byte, is an error.
-    pub async fn measure(self, subject: Subject) -> Result<f64, Error> {
+    pub async fn measure(self, subject: &Subject) -> Result<f64, Error> {
         match self {
             Self::Idle { connections } => idle(subject, connections).await,
             Self::Connections { count, concurrency } => {
@@ -106,7 +112,11 @@ impl Scenario {
             }
             Self::Bulk { bytes } => {
                 let spent = cpu_of(subject, bulk(subject, bytes)).await?;
-                Ok(micros(spent) / 1000.0 * (1u64 << 30) as f64 / bytes.max(1) as f64)
+                Ok(per_gib(spent, bytes))
+            }
+            Self::Upload { bytes } => {
+                let spent = cpu_of(subject, upload(subject, bytes)).await?;
+                Ok(per_gib(spent, bytes))
             }
             Self::PingPong { rounds, connections } => {
                 let mut clients = open(subject, connections).await?;
@@ -122,22 +132,29 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-async fn cpu_of(subject: Subject, work: impl Future<Output = Result<(), Error>>) -> Result<Duration, Error> {
+/// In milliseconds.
+fn per_gib(time: Duration, bytes: u64) -> f64 {
+    micros(time) / 1000.0 * (1u64 << 30) as f64 / bytes.max(1) as f64
+}
+
+async fn cpu_of(subject: &Subject, work: impl Future<Output = Result<(), Error>>) -> Result<Duration, Error> {
     let before = cpu::time(subject.pid)?;
     work.await?;
     sleep(SETTLE).await;
     Ok(cpu::time(subject.pid)?.saturating_sub(before))
 }
 
-async fn short(subject: Subject, count: u32, concurrency: u32) -> Result<(), Error> {
+async fn short(subject: &Subject, count: u32, concurrency: u32) -> Result<(), Error> {
     let concurrency = concurrency.max(1);
     let mut tasks = JoinSet::new();
     for first in 0..concurrency.min(count) {
+        let subject = subject.clone();
         tasks.spawn(async move {
             let pattern = Pattern::default();
             let mut number = first;
             while number < count {
-                let mut client = Client::open(subject.address, &nth_name(subject, number), Order::Send(ANSWER)).await?;
+                let mut client =
+                    Client::open(&subject.target, &nth_name(&subject, number), Order::Send(ANSWER)).await?;
                 client.receive(&pattern, ANSWER).await?;
                 client.finish().await?;
                 number += concurrency;
@@ -148,9 +165,15 @@ async fn short(subject: Subject, count: u32, concurrency: u32) -> Result<(), Err
     all(tasks).await.map(drop)
 }
 
-async fn bulk(subject: Subject, bytes: u64) -> Result<(), Error> {
-    let mut client = Client::open(subject.address, &nth_name(subject, 0), Order::Send(bytes)).await?;
+async fn bulk(subject: &Subject, bytes: u64) -> Result<(), Error> {
+    let mut client = Client::open(&subject.target, &nth_name(subject, 0), Order::Send(bytes)).await?;
     client.receive(&Pattern::default(), bytes).await?;
+    client.finish().await
+}
+
+async fn upload(subject: &Subject, bytes: u64) -> Result<(), Error> {
+    let mut client = Client::open(&subject.target, &nth_name(subject, 0), Order::Take(bytes)).await?;
+    client.send(&Pattern::default(), bytes).await?;
     client.finish().await
 }
 
@@ -170,7 +193,7 @@ async fn ping_pong(clients: &mut Vec<Client>, rounds: u32) -> Result<(), Error> 
 
 /// Memory is compared between a quarter of the connections and all of them. What a proxy allocates
 /// for its first ones is not per connection, and they may find memory that its start left free.
-async fn idle(subject: Subject, connections: u32) -> Result<f64, Error> {
+async fn idle(subject: &Subject, connections: u32) -> Result<f64, Error> {
     let more = connections - connections / 4;
     let mut clients = open(subject, connections / 4).await?;
     sleep(SETTLE).await;
@@ -183,10 +206,10 @@ async fn idle(subject: Subject, connections: u32) -> Result<f64, Error> {
 }
 
 /// Connections through the proxy, each of which has carried a ping.
-async fn open(subject: Subject, connections: u32) -> Result<Vec<Client>, Error> {
+async fn open(subject: &Subject, connections: u32) -> Result<Vec<Client>, Error> {
     let mut clients = Vec::new();
     for number in 0..connections {
-        let mut client = Client::open(subject.address, &nth_name(subject, number), Order::Echo).await?;
+        let mut client = Client::open(&subject.target, &nth_name(subject, number), Order::Echo).await?;
         client.ping(u64::from(number)).await?;
         clients.push(client);
     }
@@ -208,7 +231,7 @@ async fn all<T: 'static>(mut tasks: JoinSet<Result<T, Error>>) -> Result<Vec<T>,
     Ok(results)
 }
 
-fn nth_name(subject: Subject, number: u32) -> String {
+fn nth_name(subject: &Subject, number: u32) -> String {
     server_name(number % subject.names.max(1))
 }
 
