@@ -117,7 +117,7 @@ mod tests {
         let layer = object([("envoy.resource_limits.listener.b.connection_limit", Value::NumberValue(9.0))]);
         let body = Message { name: "r".to_owned(), layer: Some(layer) }.encode_to_vec().into();
         let upserts = vec![Resource { name: "r".into(), version: "1".into(), body }];
-        store.apply(Batch { kind: Kind::Runtime, upserts, removed: Vec::new(), complete: false, fixed: false });
+        store.apply(Batch::new(Kind::Runtime, upserts));
         let numbers = layers.resolve(&store.snapshot());
         assert_eq!((numbers.listener_limit("a"), numbers.listener_limit("b")), (Some(7), Some(9)));
     }

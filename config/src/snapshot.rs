@@ -14,6 +14,7 @@ use rpds::HashTrieMapSync;
 use crate::model::cluster::Cluster;
 use crate::model::endpoint::Assignment;
 use crate::model::listener::Listener;
+use crate::model::tls::{Secret, SecretRef};
 use crate::reject::{Ignored, Rejection, Unsupported};
 
 /// Everything in force. Persistent maps: a new snapshot costs what changed, not what there is.
@@ -23,10 +24,14 @@ pub struct Snapshot {
     pub generation: u64,
     /// By resource name.
     pub listeners: HashTrieMapSync<Arc<str>, Arc<ListenerEntry>>,
-    /// By resource name; only clusters whose endpoints are known or need none.
+    /// Listeners that wait for their secrets; a predecessor is in `listeners` and serves meanwhile.
+    pub warming_listeners: HashTrieMapSync<Arc<str>, Arc<ListenerEntry>>,
+    /// By resource name; only clusters whose endpoints and secrets are known, or need none, or are waited for no longer.
     pub clusters: HashTrieMapSync<Arc<str>, Arc<ClusterEntry>>,
-    /// Clusters that wait for their first assignment.
+    /// Clusters that wait for their first assignment or for their secrets.
     pub warming: HashTrieMapSync<Arc<str>, Arc<ClusterEntry>>,
+    /// The last good version of each secret, by name and source.
+    pub secrets: HashTrieMapSync<Arc<SecretRef>, Arc<SecretEntry>>,
     /// The newest rejection of each resource that has one not yet made good, by (kind, name).
     pub rejected: HashTrieMapSync<(Kind, Arc<str>), Arc<Rejected>>,
     /// Raw assignments by name, for `/config_dump?include_eds`.
@@ -37,7 +42,7 @@ pub struct Snapshot {
     pub held: HashTrieMapSync<Arc<str>, Arc<HeldChains>>,
     /// Clusters that only the xDS client connects to, with TLS of its own: that the data path can't is no finding.
     pub control_planes: Arc<[Arc<str>]>,
-    /// Raw secrets and routes and runtime layers by (kind, name), for `/config_dump`.
+    /// Raw routes and runtime layers by (kind, name), for `/config_dump`.
     pub other: HashTrieMapSync<(Kind, Arc<str>), Arc<Source>>,
 }
 
@@ -77,6 +82,19 @@ pub struct ClusterEntry {
     pub source: Arc<Source>,
     /// Fields set and not honoured.
     pub ignored: Box<[Ignored]>,
+}
+
+/// A secret and where it came from.
+#[derive(Clone, Debug)]
+pub struct SecretEntry {
+    /// Parsed; the one place where its key is.
+    pub secret: Secret,
+    /// Raw, but for keys and passwords: "[redacted]" stands in their place.
+    pub source: Arc<Source>,
+    /// Fields set and not honoured.
+    pub ignored: Box<[Ignored]>,
+    /// xxh3-128 of what was received.
+    pub received: u128,
 }
 
 /// A raw resource.
@@ -147,11 +165,14 @@ pub struct Changes {
     pub listeners: Vec<Arc<str>>,
     /// Clusters (or their endpoints) added, replaced or removed.
     pub clusters: Vec<Arc<str>>,
+    /// Secrets added, replaced or gone. What refers to them has not changed by that.
+    pub secrets: Vec<Arc<SecretRef>>,
 }
 
 impl Changes {
     /// Nothing changed.
     pub fn is_empty(&self) -> bool {
-        self.listeners.is_empty() && self.clusters.is_empty()
+        let Self { listeners, clusters, secrets } = self;
+        listeners.is_empty() && clusters.is_empty() && secrets.is_empty()
     }
 }

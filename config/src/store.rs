@@ -4,11 +4,14 @@
 //! and a filter chain whose bytes are in force is taken over as it is.
 
 mod clusters;
+mod demand;
 mod endpoints;
 mod listeners;
 mod other;
 mod parse;
+mod redact;
 mod report;
+mod secrets;
 mod warming;
 
 pub use parse::{Endpoints, Parsed, parse_cluster, parse_endpoints, parse_listener};
@@ -18,13 +21,19 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::endpoint::Assignment;
 use crate::model::listener::proto::Notes;
 use crate::model::tcp_proxy::proto::Shared;
+use crate::model::tls::{SecretRef, SecretSource};
 use crate::reject::{FieldPath, Rejection};
 use crate::snapshot::{Changes, Kind, Rejected, Snapshot, Source};
-use warming::Warming;
+use clusters::Waiting;
+use demand::{Demands, User};
+use listeners::Pending;
+use secrets::InFiles;
+use warming::Deadlines;
 
 /// One raw resource.
 #[derive(Clone, Debug)]
@@ -51,6 +60,21 @@ pub struct Batch {
     pub complete: bool,
     /// From the bootstrap file: never removed by the control plane.
     pub fixed: bool,
+    /// Where it comes from. Secrets of the same name from two sources are two secrets; all else has one name, whoever
+    /// sends it.
+    pub from: SecretSource,
+}
+
+impl Batch {
+    /// Added or replaced resources of the control plane.
+    pub fn new(kind: Kind, upserts: Vec<Resource>) -> Self {
+        Self { kind, upserts, removed: Vec::new(), complete: false, fixed: false, from: SecretSource::Ads }
+    }
+
+    /// Resources that the control plane has no more.
+    pub fn removal(kind: Kind, removed: Vec<Arc<str>>) -> Self {
+        Self { removed, ..Self::new(kind, Vec::new()) }
+    }
 }
 
 /// What came of a batch.
@@ -60,6 +84,8 @@ pub struct Applied {
     pub rejected: Vec<(Arc<str>, Arc<str>, Rejection)>,
     /// What the data path must apply.
     pub changes: Changes,
+    /// Secrets that have not come within their `initial_fetch_timeout`.
+    pub overdue: Vec<Arc<SecretRef>>,
 }
 
 /// Holds what is in force. Lives on the control runtime; readers get [`Snapshot`]s.
@@ -71,24 +97,30 @@ pub struct Store {
     /// Clusters, active or warming, by the assignment they refer to; one that is both stands twice.
     services: HashMap<Arc<str>, Vec<Arc<str>>>,
     /// Until when clusters wait for their assignment.
-    warming: Warming,
-    /// Names that listeners and clusters ask of RDS and SDS, by (kind, name) of who asks.
-    asked: HashMap<(Kind, Arc<str>), Asked>,
+    endpoints_due: Deadlines<Arc<str>>,
+    /// Who refers to which secret and waits for it.
+    demands: Demands,
+    /// Secrets that the resources in force refer to; only where there are any.
+    in_force: HashMap<User, Box<[Arc<SecretRef>]>>,
+    /// What the warming clusters wait for.
+    waiting: HashMap<Arc<str>, Waiting>,
+    /// What goes with the warming listeners.
+    pending: HashMap<Arc<str>, Pending>,
+    /// Secrets that their source has no more, and that something refers to.
+    gone: HashSet<Arc<SecretRef>>,
+    /// Secrets that stand in files.
+    in_files: HashMap<Arc<SecretRef>, InFiles>,
+    /// Names that listeners ask of RDS.
+    routes: HashMap<Arc<str>, Vec<Arc<str>>>,
     /// What the chains of each listener do not honour.
     chain_notes: HashMap<Arc<str>, Notes>,
-}
-
-/// Names that one resource asks for.
-#[derive(Debug, Default)]
-struct Asked {
-    routes: Vec<Arc<str>>,
-    secrets: Vec<Arc<str>>,
 }
 
 /// What is at hand while one batch is applied.
 struct Step {
     now: SystemTime,
     fixed: bool,
+    from: SecretSource,
     shared: Shared,
     report: report::Report,
     applied: Applied,
@@ -106,11 +138,12 @@ impl Store {
 
     /// Applies one batch.
     pub fn apply(&mut self, batch: Batch) -> Applied {
-        let Batch { kind, upserts, mut removed, complete, fixed } = batch;
-        let mut step = Step::new(kind, fixed);
+        let Batch { kind, upserts, mut removed, complete, fixed, from } = batch;
+        let from = if fixed { SecretSource::Static } else { from };
+        let mut step = Step { from, ..Step::new(kind, fixed) };
         if complete {
             let present: HashSet<&str> = upserts.iter().map(|r| &*r.name).collect();
-            removed.extend(self.names(kind).into_iter().filter(|name| !present.contains(&**name)));
+            removed.extend(self.names(&step, kind).into_iter().filter(|name| !present.contains(&**name)));
         }
         let mut seen = HashSet::with_capacity(upserts.len());
         for resource in upserts {
@@ -132,12 +165,13 @@ impl Store {
         Arc::clone(&self.snapshot)
     }
 
-    /// The names of `kind` that the resources in force refer to (EDS, RDS, SDS), sorted.
+    /// The names of `kind` that the resources in force or warming refer to and that are asked of the control plane (EDS,
+    /// RDS, SDS), sorted.
     pub fn wanted(&self, kind: Kind) -> Vec<Arc<str>> {
         let mut names: Vec<Arc<str>> = match kind {
             Kind::Endpoints => self.services.keys().cloned().collect(),
-            Kind::Route => self.asked.values().flat_map(|asked| &asked.routes).cloned().collect(),
-            Kind::Secret => self.asked.values().flat_map(|asked| &asked.secrets).cloned().collect(),
+            Kind::Route => self.routes.values().flatten().cloned().collect(),
+            Kind::Secret => self.demands.names(&SecretSource::Ads),
             Kind::Cluster | Kind::Listener | Kind::Runtime => Vec::new(),
         };
         names.sort_unstable();
@@ -146,25 +180,24 @@ impl Store {
     }
 
     fn upsert(&mut self, step: &mut Step, kind: Kind, resource: Resource) {
-        match self.source(kind, &resource.name) {
+        match self.known(step, kind, &resource) {
             // As Envoy: what the bootstrap holds is not the control plane's to change, nor an error.
-            Some(source) if source.fixed && !step.fixed => {
+            Known::Fixed => {
                 tracing::debug!(?kind, name = %resource.name, "ignored: a static resource has this name");
                 return;
             }
-            Some(source) if source.body == resource.body => {
-                let body = source.body.clone();
+            Known::Same => {
                 self.make_good(kind, &resource.name, step);
-                let source = Arc::new(Source { body, ..step.source(&resource) });
-                return self.refresh(step, kind, &resource.name, source);
+                return self.refresh(step, kind, &resource);
             }
-            _ => {}
+            Known::Other => {}
         }
         let result = match kind {
             Kind::Cluster => self.upsert_cluster(step, &resource),
             Kind::Endpoints => self.upsert_endpoints(step, &resource),
             Kind::Listener => self.upsert_listener(step, &resource),
-            Kind::Route | Kind::Secret | Kind::Runtime => {
+            Kind::Secret => self.upsert_secret(step, &resource),
+            Kind::Route | Kind::Runtime => {
                 self.upsert_other(step, kind, &resource);
                 Ok(())
             }
@@ -172,6 +205,21 @@ impl Store {
         match result {
             Ok(()) => self.make_good(kind, &resource.name, step),
             Err(rejection) => self.reject(step, kind, resource, rejection),
+        }
+    }
+
+    /// What is known of a resource that has come.
+    fn known(&self, step: &Step, kind: Kind, resource: &Resource) -> Known {
+        if kind == Kind::Secret {
+            let entry = self.snapshot.secrets.get(&*step.secret(&resource.name));
+            // The body was not kept as it came.
+            let same = entry.is_some_and(|entry| entry.received == xxh3_128(&resource.body));
+            return if same { Known::Same } else { Known::Other };
+        }
+        match self.source(kind, &resource.name) {
+            Some(source) if source.fixed && !step.fixed => Known::Fixed,
+            Some(source) if source.body == resource.body => Known::Same,
+            _ => Known::Other,
         }
     }
 
@@ -184,37 +232,59 @@ impl Store {
             Kind::Cluster => self.remove_cluster(step, name),
             Kind::Endpoints => self.remove_endpoints(step, name),
             Kind::Listener => self.remove_listener(step, name),
-            Kind::Route | Kind::Secret | Kind::Runtime => self.remove_other(step, kind, name),
+            Kind::Secret => self.remove_secret(step, name),
+            Kind::Route | Kind::Runtime => self.remove_other(step, kind, name),
         }
     }
 
     /// Replaces the source of a resource whose bytes are the same.
-    fn refresh(&mut self, step: &mut Step, kind: Kind, name: &Arc<str>, source: Arc<Source>) {
+    fn refresh(&mut self, step: &mut Step, kind: Kind, resource: &Resource) {
         step.touched = true;
+        let name = &resource.name;
+        // The bytes that are held already, so that those which came can go.
+        let body = self.source(kind, name).map_or_else(|| resource.body.clone(), |source| source.body.clone());
+        let source = Arc::new(Source { body, ..step.source(resource) });
         match kind {
             Kind::Cluster => self.refresh_cluster(name, source),
             Kind::Endpoints => {
                 self.state().endpoints.insert_mut(Arc::clone(name), source);
             }
             Kind::Listener => self.refresh_listener(name, source),
-            Kind::Route | Kind::Secret | Kind::Runtime => {
+            Kind::Secret => self.refresh_secret(step, resource),
+            Kind::Route | Kind::Runtime => {
                 self.state().other.insert_mut((kind, Arc::clone(name)), source);
             }
         }
     }
 
     fn reject(&mut self, step: &mut Step, kind: Kind, resource: Resource, rejection: Rejection) {
-        let Resource { name, version, body } = resource;
+        let Resource { name, version, mut body } = resource;
         step.report.rejected(&name, &rejection);
         step.touched = true;
+        let mut listed = Arc::clone(&name);
+        if kind == Kind::Secret {
+            let secret = step.secret(&name);
+            body = redact::secret(&body).body;
+            listed = secrets::rejected_as(&secret);
+            // As in Envoy: what refers to it can't be helped by waiting.
+            self.settle_secret(step, &secret);
+        }
         let rejected = Rejected { rejection: rejection.clone(), version: Arc::clone(&version), at: step.now, body };
-        self.state().rejected.insert_mut((kind, Arc::clone(&name)), Arc::new(rejected));
+        self.state().rejected.insert_mut((kind, listed), Arc::new(rejected));
         step.applied.rejected.push((name, version, rejection));
     }
 
     /// Forgets the rejection of a resource that is good again, or gone.
     fn make_good(&mut self, kind: Kind, name: &Arc<str>, step: &mut Step) {
-        let key = (kind, Arc::clone(name));
+        let listed = match kind {
+            Kind::Secret => secrets::rejected_as(&step.secret(name)),
+            _ => Arc::clone(name),
+        };
+        self.forget_rejection(step, kind, &listed);
+    }
+
+    fn forget_rejection(&mut self, step: &mut Step, kind: Kind, listed: &Arc<str>) {
+        let key = (kind, Arc::clone(listed));
         if self.snapshot.rejected.contains_key(&key) {
             self.state().rejected.remove_mut(&key);
             step.touched = true;
@@ -230,20 +300,30 @@ impl Store {
                 entry.map(|entry| &entry.source)
             }
             Kind::Endpoints => snapshot.endpoints.get(name),
-            Kind::Listener => snapshot.listeners.get(name).map(|entry| &entry.source),
-            Kind::Route | Kind::Secret | Kind::Runtime => snapshot.other.get(&(kind, Arc::clone(name))),
+            Kind::Listener => {
+                let entry = snapshot.warming_listeners.get(name).or_else(|| snapshot.listeners.get(name));
+                entry.map(|entry| &entry.source)
+            }
+            // Their names are not unique.
+            Kind::Secret => None,
+            Kind::Route | Kind::Runtime => snapshot.other.get(&(kind, Arc::clone(name))),
         }
     }
 
     /// Names of all resources of a kind, refused ones too.
-    fn names(&self, kind: Kind) -> HashSet<Arc<str>> {
+    fn names(&self, step: &Step, kind: Kind) -> HashSet<Arc<str>> {
         let snapshot = &*self.snapshot;
+        if kind == Kind::Secret {
+            return self.secret_names(&step.from);
+        }
         let refused = snapshot.rejected.keys().filter(|(k, _)| *k == kind).map(|(_, name)| name);
         let mut names: HashSet<Arc<str>> = refused.cloned().collect();
         match kind {
             Kind::Cluster => names.extend(snapshot.clusters.keys().chain(snapshot.warming.keys()).cloned()),
             Kind::Endpoints => names.extend(snapshot.endpoints.keys().cloned()),
-            Kind::Listener => names.extend(snapshot.listeners.keys().cloned()),
+            Kind::Listener => {
+                names.extend(snapshot.listeners.keys().chain(snapshot.warming_listeners.keys()).cloned());
+            }
             Kind::Route | Kind::Secret | Kind::Runtime => {
                 names.extend(snapshot.other.keys().filter(|(k, _)| *k == kind).map(|(_, name)| Arc::clone(name)));
             }
@@ -270,11 +350,22 @@ impl Store {
     }
 }
 
+/// What is known of a resource that has come.
+enum Known {
+    /// It is the bootstrap's.
+    Fixed,
+    /// These bytes are held.
+    Same,
+    /// It is new, or other bytes are held.
+    Other,
+}
+
 impl Step {
     fn new(kind: Kind, fixed: bool) -> Self {
         Self {
             now: SystemTime::now(),
             fixed,
+            from: SecretSource::Ads,
             shared: Shared::default(),
             report: report::Report::new(kind),
             applied: Applied::default(),
@@ -289,6 +380,12 @@ impl Step {
             updated: self.now,
             fixed: self.fixed,
         }
+    }
+
+    /// The secret of that name.
+    fn secret(&self, name: &Arc<str>) -> Arc<SecretRef> {
+        let timeout = std::time::Duration::ZERO;
+        Arc::new(SecretRef { name: Arc::clone(name), source: self.from.clone(), initial_fetch_timeout: timeout })
     }
 }
 

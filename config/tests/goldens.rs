@@ -123,7 +123,7 @@ impl Golden {
                 let body = converter.to_bytes(message, value).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
                 Resource { name: name.as_str().into(), version: "1".into(), body: body.into() }
             });
-            let batch = Batch { kind, upserts: upserts.collect(), removed: Vec::new(), complete: true, fixed: false };
+            let batch = Batch { complete: true, ..Batch::new(kind, upserts.collect()) };
             let applied = store.apply(batch);
             assert!(applied.rejected.is_empty(), "{}: {:?}", path.display(), applied.rejected);
         }

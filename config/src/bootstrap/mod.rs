@@ -27,7 +27,7 @@ pub struct Bootstrap {
     pub node: Node,
     /// The admin server; `None`: none is started.
     pub admin: Option<Admin>,
-    /// Static resources in the order to apply them: clusters, secrets, listeners.
+    /// Static resources in the order to apply them: secrets, clusters, listeners.
     pub fixed: Vec<Batch>,
     /// Where everything else comes from.
     pub dynamic: Dynamic,

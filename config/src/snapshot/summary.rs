@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Kind, Snapshot};
+use super::{Kind, ListenerEntry, Snapshot};
 use crate::reject::{Ignored, Rejection, Unsupported};
 
 /// Numbers of what is not honoured.
@@ -84,12 +84,18 @@ impl Snapshot {
         rejected.chain(self.ignored()).chain(self.refusing()).chain(self.holding())
     }
 
+    /// In force or warming; one that is both occurs twice.
+    pub fn all_listeners(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<ListenerEntry>)> {
+        self.listeners.iter().chain(&self.warming_listeners)
+    }
+
     fn ignored(&self) -> impl Iterator<Item = Finding> {
         let clusters = self.clusters.iter().chain(&self.warming);
         let clusters = clusters.map(|(name, entry)| (Kind::Cluster, name, &*entry.ignored));
-        let listeners = self.listeners.iter().map(|(name, entry)| (Kind::Listener, name, &*entry.ignored));
+        let listeners = self.all_listeners().map(|(name, entry)| (Kind::Listener, name, &*entry.ignored));
         let endpoints = self.endpoint_notes.iter().map(|(name, notes)| (Kind::Endpoints, name, &**notes));
-        clusters.chain(listeners).chain(endpoints).flat_map(|(kind, name, ignored)| {
+        let secrets = self.secrets.iter().map(|(secret, entry)| (Kind::Secret, &secret.name, &*entry.ignored));
+        clusters.chain(listeners).chain(endpoints).chain(secrets).flat_map(|(kind, name, ignored)| {
             ignored.iter().map(move |ignored| Finding {
                 kind,
                 resource: Arc::clone(name),
@@ -108,7 +114,7 @@ impl Snapshot {
             let what = What::Unsupported("".into(), why.clone());
             Some(Finding { kind: Kind::Cluster, resource: Arc::clone(name), what })
         });
-        let chains = self.listeners.iter().flat_map(|(name, entry)| {
+        let chains = self.all_listeners().flat_map(|(name, entry)| {
             entry.unsupported.iter().map(move |(chain, why)| Finding {
                 kind: Kind::Listener,
                 resource: Arc::clone(name),
@@ -157,7 +163,7 @@ mod tests {
         let mut store = Store::default();
         let mut apply = |kind, name: &str, body| {
             let upserts = vec![Resource { name: name.into(), version: "1".into(), body }];
-            store.apply(Batch { kind, upserts, removed: Vec::new(), complete: false, fixed: false });
+            store.apply(Batch::new(kind, upserts));
         };
         let cluster = |more: serde_json::Value| {
             let mut cluster = json!({"name": "c", "preconnectPolicy": {}});
@@ -188,12 +194,9 @@ mod tests {
     #[test]
     fn the_control_planes_own_cluster_is_no_finding() {
         let body = testing::cluster(&json!({"name": "ads", "type": "ORIGINAL_DST", "lbPolicy": "CLUSTER_PROVIDED"}));
-        let batch = |name: &str| Batch {
-            kind: Kind::Cluster,
-            upserts: vec![Resource { name: name.into(), version: "".into(), body: body.clone() }],
-            removed: Vec::new(),
-            complete: false,
-            fixed: true,
+        let batch = |name: &str| {
+            let upserts = vec![Resource { name: name.into(), version: "".into(), body: body.clone() }];
+            Batch { fixed: true, ..Batch::new(Kind::Cluster, upserts) }
         };
         let mut store = Store::default();
         store.apply(batch("ads"));

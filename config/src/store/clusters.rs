@@ -1,24 +1,34 @@
-//! Clusters: active when their endpoints are known, warming until then.
+//! Clusters: active when their endpoints and secrets are known, warming until then.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::{Applied, Asked, Resource, Step, Store, check_name, parse};
+use super::{Applied, Resource, Step, Store, check_name, parse};
 use crate::model::cluster::Discovery;
 use crate::model::endpoint::Assignment;
+use crate::model::tls::SecretRef;
 use crate::reject::Rejection;
 use crate::snapshot::{ClusterEntry, Kind, Source};
+
+/// What a warming cluster waits for.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// Its endpoints.
+    endpoints: bool,
+    /// All secrets that it refers to; which of them are missing is known to the demands.
+    secrets: Box<[Arc<SecretRef>]>,
+}
 
 impl Store {
     pub(super) fn upsert_cluster(&mut self, step: &mut Step, resource: &Resource) -> Result<(), Rejection> {
         let parsed = parse::cluster_with(&mut step.shared.interner, &resource.body)?;
         check_name(resource, &parsed.value.name)?;
+        self.check_static(&parsed.secrets)?;
         let known = self.snapshot.warming.get(&resource.name).or_else(|| self.snapshot.clusters.get(&resource.name));
         step.report.ignored(&resource.name, &parsed.ignored, known.map_or(&[], |entry| &*entry.ignored));
         if !self.snapshot.control_planes.contains(&resource.name) {
             step.report.unsupported(&resource.name, &parsed.unsupported);
         }
-        self.ask(Kind::Cluster, &resource.name, Asked { routes: Vec::new(), secrets: parsed.names.secrets });
 
         let cluster = Arc::new(parsed.value);
         let (assignment, wait) = match &cluster.discovery {
@@ -27,49 +37,70 @@ impl Store {
                 (self.assignments.get(service_name).cloned(), Some(*initial_fetch_timeout))
             }
         };
-        let active = assignment.is_some();
+        let wait = wait.filter(|_| assignment.is_none());
         let entry = Arc::new(ClusterEntry {
             cluster,
             assignment: assignment.unwrap_or_default(),
             source: Arc::new(step.source(resource)),
             ignored: parsed.ignored,
         });
-        match wait {
-            Some(timeout) if !active => self.warm(step, entry, timeout),
-            _ => self.activate(&mut step.applied, entry),
+        // First the new references, so that what old and new refer to is not dropped in between.
+        self.refer(&entry);
+        self.refer_to_secrets(&parsed.secrets);
+        self.stop_warming(step, &resource.name);
+        let user = (Kind::Cluster, Arc::clone(&resource.name));
+        if !self.demands.wait(&user, &parsed.secrets) && wait.is_none() {
+            self.activate(step, entry, parsed.secrets);
+            return Ok(());
         }
+        if let Some(timeout) = wait {
+            self.endpoints_due.start(&resource.name, timeout);
+        }
+        let waiting = Waiting { endpoints: wait.is_some(), secrets: parsed.secrets };
+        self.waiting.insert(Arc::clone(&resource.name), waiting);
+        self.state().warming.insert_mut(Arc::clone(&resource.name), entry);
+        step.touched = true;
         Ok(())
     }
 
-    /// Puts a cluster to use, in the place of its predecessors.
-    fn activate(&mut self, applied: &mut Applied, entry: Arc<ClusterEntry>) {
+    /// Puts a cluster, whose references are counted, in the place of its predecessor.
+    fn activate(&mut self, step: &mut Step, entry: Arc<ClusterEntry>, secrets: Box<[Arc<SecretRef>]>) {
         let name = Arc::clone(&entry.cluster.name);
-        // First the new reference, so that an assignment both refer to is not dropped in between.
-        self.refer(&entry);
-        self.stop_warming(&name);
         let old = self.snapshot.clusters.get(&name).cloned();
         self.state().clusters.insert_mut(Arc::clone(&name), entry);
         if let Some(old) = old {
             self.release(&old);
         }
-        applied.changes.clusters.push(name);
+        self.replace_secrets(step, (Kind::Cluster, Arc::clone(&name)), secrets);
+        step.applied.changes.clusters.push(name);
     }
 
-    /// Lets a cluster wait for its endpoints; its predecessor stays in use.
-    fn warm(&mut self, step: &mut Step, entry: Arc<ClusterEntry>, timeout: Duration) {
-        let name = Arc::clone(&entry.cluster.name);
-        self.refer(&entry);
-        self.stop_warming(&name);
-        self.warming.start(&name, timeout);
-        self.state().warming.insert_mut(name, entry);
-        step.touched = true;
+    /// Puts a warming cluster to use if it waits for nothing more.
+    pub(super) fn activate_complete(&mut self, step: &mut Step, name: &Arc<str>) {
+        let waits = self.waiting.get(name).is_none_or(|waiting| waiting.endpoints);
+        if waits || self.demands.is_waiting(&(Kind::Cluster, Arc::clone(name))) {
+            return;
+        }
+        if let Some((entry, secrets)) = self.take_warming(name) {
+            self.activate(step, entry, secrets);
+        }
     }
 
-    fn stop_warming(&mut self, name: &Arc<str>) {
-        let Some(entry) = self.snapshot.warming.get(name).cloned() else { return };
-        self.warming.stop(name);
+    /// Ends a wait; the references are still counted.
+    fn take_warming(&mut self, name: &Arc<str>) -> Option<(Arc<ClusterEntry>, Box<[Arc<SecretRef>]>)> {
+        let Waiting { endpoints: _, secrets } = self.waiting.remove(name)?;
+        self.endpoints_due.stop(name);
+        self.demands.stop_waiting(&(Kind::Cluster, Arc::clone(name)), &secrets);
+        let entry = self.snapshot.warming.get(name).cloned()?;
         self.state().warming.remove_mut(name);
-        self.release(&entry);
+        Some((entry, secrets))
+    }
+
+    fn stop_warming(&mut self, step: &mut Step, name: &Arc<str>) {
+        if let Some((entry, secrets)) = self.take_warming(name) {
+            self.release(&entry);
+            self.release_secrets(step, &secrets);
+        }
     }
 
     fn refer(&mut self, entry: &ClusterEntry) {
@@ -92,14 +123,14 @@ impl Store {
     }
 
     pub(super) fn remove_cluster(&mut self, step: &mut Step, name: &Arc<str>) {
-        self.asked.remove(&(Kind::Cluster, Arc::clone(name)));
         if self.snapshot.warming.contains_key(name) {
-            self.stop_warming(name);
+            self.stop_warming(step, name);
             step.touched = true;
         }
         if let Some(old) = self.snapshot.clusters.get(name).cloned() {
             self.state().clusters.remove_mut(name);
             self.release(&old);
+            self.replace_secrets(step, (Kind::Cluster, Arc::clone(name)), Box::default());
             step.applied.changes.clusters.push(Arc::clone(name));
         }
     }
@@ -129,7 +160,9 @@ impl Store {
             let of_service = |entry: &&Arc<ClusterEntry>| matches!(&entry.cluster.discovery, Discovery::Eds { service_name, .. } if service_name == service);
             if let Some(entry) = self.snapshot.warming.get(&name).filter(of_service) {
                 let entry = with_endpoints(entry, assignment);
-                self.activate(&mut step.applied, entry);
+                self.state().warming.insert_mut(Arc::clone(&name), entry);
+                step.touched = true;
+                self.stop_awaiting_endpoints(step, &name);
             } else if let Some(entry) = self.snapshot.clusters.get(&name).filter(of_service) {
                 let entry = with_endpoints(entry, assignment);
                 self.state().clusters.insert_mut(Arc::clone(&name), entry);
@@ -138,30 +171,30 @@ impl Store {
         }
     }
 
-    /// Puts clusters whose `initial_fetch_timeout` is over at `now` to use, without endpoints.
+    /// The endpoints are there, or will not come.
+    fn stop_awaiting_endpoints(&mut self, step: &mut Step, name: &Arc<str>) {
+        self.endpoints_due.stop(name);
+        if let Some(waiting) = self.waiting.get_mut(name) {
+            waiting.endpoints = false;
+        }
+        self.activate_complete(step, name);
+    }
+
+    /// What has waited for its `initial_fetch_timeout` at `now` goes on without: clusters without endpoints, clusters
+    /// and listeners without secrets.
     pub fn expire_warming(&mut self, now: Instant) -> Applied {
         let mut step = Step::new(Kind::Cluster, false);
-        for name in self.warming.expired(now) {
-            let Some(entry) = self.snapshot.warming.get(&name).cloned() else { continue };
-            tracing::warn!(cluster = %name, "no endpoints came within initial_fetch_timeout; in use without any");
-            self.activate(&mut step.applied, entry);
+        for name in self.endpoints_due.expired(now) {
+            tracing::warn!(cluster = %name, "no endpoints came within initial_fetch_timeout");
+            self.stop_awaiting_endpoints(&mut step, &name);
         }
+        self.expire_secrets(&mut step, now);
         self.finish(step)
     }
 
     /// When [`Store::expire_warming`] has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.warming.next()
-    }
-
-    /// Notes what a resource asks of RDS and SDS.
-    pub(super) fn ask(&mut self, kind: Kind, name: &Arc<str>, asked: Asked) {
-        let key = (kind, Arc::clone(name));
-        if asked.routes.is_empty() && asked.secrets.is_empty() {
-            self.asked.remove(&key);
-        } else {
-            self.asked.insert(key, asked);
-        }
+        [self.endpoints_due.next(), self.demands.next_deadline()].into_iter().flatten().min()
     }
 }
 

@@ -1,45 +1,105 @@
-//! Listeners.
+//! Listeners: in force when the secrets that their chains name are known, warming until then.
 
 use std::sync::Arc;
 
-use super::{Asked, Resource, Step, Store, check_name, parse};
+use super::{Resource, Step, Store, check_name, parse};
 use crate::model::listener::proto::{InForce, Notes, is_system};
-use crate::reject::Rejection;
+use crate::model::tls::SecretRef;
+use crate::reject::{Rejection, Unsupported};
 use crate::snapshot::{HeldChains, Kind, ListenerEntry, Rejected, Source};
+
+/// What goes with a listener when it is put in force.
+#[derive(Debug)]
+pub(super) struct Pending {
+    notes: Notes,
+    held: Box<[(Arc<str>, Unsupported)]>,
+    routes: Vec<Arc<str>>,
+    secrets: Box<[Arc<SecretRef>]>,
+}
 
 impl Store {
     pub(super) fn upsert_listener(&mut self, step: &mut Step, resource: &Resource) -> Result<(), Rejection> {
-        let known = self.snapshot.listeners.get(&resource.name).cloned();
+        let in_force = self.snapshot.listeners.get(&resource.name).cloned();
         let notes = self.chain_notes.get(&resource.name);
-        let previous = known.as_ref().map(|entry| InForce { listener: &entry.listener, notes });
+        let previous = in_force.as_ref().map(|entry| InForce { listener: &entry.listener, notes });
         let (mut parsed, notes) = parse::listener_with(&mut step.shared, &resource.body, previous)?;
         // A listener without a name of its own has that of its resource, or else of its address.
         if parsed.named {
             check_name(resource, &parsed.value.name)?;
         }
+        self.check_static(&parsed.secrets)?;
         parsed.value.name = Arc::clone(&resource.name);
         parsed.value.system = is_system(&resource.name);
         let name = &resource.name;
-        step.report.ignored(name, &parsed.ignored, known.as_ref().map_or(&[], |entry| &*entry.ignored));
+        let known = self.snapshot.warming_listeners.get(name).or(in_force.as_ref());
+        step.report.ignored(name, &parsed.ignored, known.map_or(&[], |entry| &*entry.ignored));
         step.report.unsupported(name, &parsed.unsupported);
         step.report.held(name, &parsed.held);
-        self.ask(Kind::Listener, name, Asked { routes: parsed.names.routes, secrets: parsed.names.secrets });
-        let entry = ListenerEntry {
+        let entry = Arc::new(ListenerEntry {
             listener: Arc::new(parsed.value),
             source: Arc::new(step.source(resource)),
             ignored: parsed.ignored,
             unsupported: parsed.unsupported,
-        };
-        self.keep_notes(name, notes);
-        let state = self.state();
-        state.listeners.insert_mut(Arc::clone(name), Arc::new(entry));
-        if parsed.held.is_empty() {
-            state.held.remove_mut(name);
+        });
+        let pending = Pending { notes, held: parsed.held, routes: parsed.routes, secrets: parsed.secrets };
+        self.refer_to_secrets(&pending.secrets);
+        self.stop_warming_listener(step, name);
+        if self.demands.wait(&(Kind::Listener, Arc::clone(name)), &pending.secrets) {
+            self.pending.insert(Arc::clone(name), pending);
+            self.state().warming_listeners.insert_mut(Arc::clone(name), entry);
+            step.touched = true;
         } else {
-            state.held.insert_mut(Arc::clone(name), Arc::new(HeldChains(parsed.held)));
+            self.put_listener(step, entry, pending);
         }
-        step.applied.changes.listeners.push(Arc::clone(name));
         Ok(())
+    }
+
+    /// Puts a listener, whose references are counted, in the place of its predecessor.
+    fn put_listener(&mut self, step: &mut Step, entry: Arc<ListenerEntry>, pending: Pending) {
+        let Pending { notes, held, routes, secrets } = pending;
+        let name = Arc::clone(&entry.listener.name);
+        if notes.is_empty() {
+            self.chain_notes.remove(&name);
+        } else {
+            self.chain_notes.insert(Arc::clone(&name), notes);
+        }
+        if routes.is_empty() {
+            self.routes.remove(&name);
+        } else {
+            self.routes.insert(Arc::clone(&name), routes);
+        }
+        let state = self.state();
+        state.listeners.insert_mut(Arc::clone(&name), entry);
+        if held.is_empty() {
+            state.held.remove_mut(&name);
+        } else {
+            state.held.insert_mut(Arc::clone(&name), Arc::new(HeldChains(held)));
+        }
+        self.replace_secrets(step, (Kind::Listener, Arc::clone(&name)), secrets);
+        step.applied.changes.listeners.push(name);
+    }
+
+    /// Puts a warming listener in force.
+    pub(super) fn activate_listener(&mut self, step: &mut Step, name: &Arc<str>) {
+        if let Some((entry, pending)) = self.take_warming_listener(name) {
+            self.put_listener(step, entry, pending);
+        }
+    }
+
+    /// Ends a wait; the references are still counted.
+    fn take_warming_listener(&mut self, name: &Arc<str>) -> Option<(Arc<ListenerEntry>, Pending)> {
+        let pending = self.pending.remove(name)?;
+        self.demands.stop_waiting(&(Kind::Listener, Arc::clone(name)), &pending.secrets);
+        let entry = self.snapshot.warming_listeners.get(name).cloned()?;
+        self.state().warming_listeners.remove_mut(name);
+        Some((entry, pending))
+    }
+
+    fn stop_warming_listener(&mut self, step: &mut Step, name: &Arc<str>) {
+        if let Some((_, pending)) = self.take_warming_listener(name) {
+            self.release_secrets(step, &pending.secrets);
+            step.touched = true;
+        }
     }
 
     /// A listener that can't be put in force gives way to its `last` good version, or to none. The same bytes are
@@ -54,6 +114,8 @@ impl Store {
             // Read once more, so that all that hangs on it is as it was; what is not honoured in it was said before.
             step.report.mute();
             if self.upsert_listener(&mut step, &resource).is_ok() {
+                // It has served before.
+                self.activate_listener(&mut step, name);
                 self.state().listeners.insert_mut(Arc::clone(name), Arc::clone(last));
             }
         }
@@ -65,33 +127,32 @@ impl Store {
         state.generation += 1;
     }
 
-    fn keep_notes(&mut self, name: &Arc<str>, notes: Notes) {
-        if notes.is_empty() {
-            self.chain_notes.remove(name);
-        } else {
-            self.chain_notes.insert(Arc::clone(name), notes);
-        }
-    }
-
     pub(super) fn remove_listener(&mut self, step: &mut Step, name: &Arc<str>) {
-        self.asked.remove(&(Kind::Listener, Arc::clone(name)));
+        self.stop_warming_listener(step, name);
         self.chain_notes.remove(name);
+        self.routes.remove(name);
         if self.snapshot.listeners.contains_key(name) {
             let state = self.state();
             state.listeners.remove_mut(name);
             state.held.remove_mut(name);
+            self.replace_secrets(step, (Kind::Listener, Arc::clone(name)), Box::default());
             step.applied.changes.listeners.push(Arc::clone(name));
         }
     }
 
     pub(super) fn refresh_listener(&mut self, name: &Arc<str>, source: Arc<Source>) {
-        let Some(entry) = self.snapshot.listeners.get(name) else { return };
-        let refreshed = ListenerEntry {
-            listener: Arc::clone(&entry.listener),
-            source,
-            ignored: entry.ignored.clone(),
-            unsupported: entry.unsupported.clone(),
+        let refreshed = |entry: &ListenerEntry| {
+            Arc::new(ListenerEntry {
+                listener: Arc::clone(&entry.listener),
+                source: Arc::clone(&source),
+                ignored: entry.ignored.clone(),
+                unsupported: entry.unsupported.clone(),
+            })
         };
-        self.state().listeners.insert_mut(Arc::clone(name), Arc::new(refreshed));
+        if let Some(entry) = self.snapshot.warming_listeners.get(name).map(|entry| refreshed(entry)) {
+            self.state().warming_listeners.insert_mut(Arc::clone(name), entry);
+        } else if let Some(entry) = self.snapshot.listeners.get(name).map(|entry| refreshed(entry)) {
+            self.state().listeners.insert_mut(Arc::clone(name), entry);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Routes, secrets and runtime layers: nothing in this version runs them, so they are kept as they came, for
+//! Routes and runtime layers: nothing in this version runs them, so they are kept as they came, for
 //! `/config_dump`.
 
 use std::sync::Arc;

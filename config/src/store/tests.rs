@@ -36,7 +36,7 @@ fn listener(name: &str, chains: &[&str]) -> Resource {
 }
 
 fn batch(kind: Kind, upserts: Vec<Resource>) -> Batch {
-    Batch { kind, upserts, removed: Vec::new(), complete: false, fixed: false }
+    Batch::new(kind, upserts)
 }
 
 fn removal(kind: Kind, names: &[&str]) -> Batch {

@@ -1,48 +1,75 @@
-//! Until when clusters wait for their endpoints.
+//! Deadlines, by time and by what they are for.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-/// Deadlines of warming clusters, by time and by name.
-#[derive(Debug, Default)]
-pub(super) struct Warming {
-    by_time: BTreeSet<(Instant, Arc<str>)>,
-    by_name: HashMap<Arc<str>, Instant>,
+/// Ends of waits.
+#[derive(Debug)]
+pub(super) struct Deadlines<K> {
+    by_time: BTreeMap<(Instant, u64), K>,
+    by_key: HashMap<K, (Instant, u64)>,
+    /// Tells waits apart that end at the same moment.
+    started: u64,
 }
 
-impl Warming {
-    /// Starts a wait; one without end for a timeout of zero.
-    pub(super) fn start(&mut self, name: &Arc<str>, timeout: Duration) {
-        self.stop(name);
+impl<K> Default for Deadlines<K> {
+    fn default() -> Self {
+        Self { by_time: BTreeMap::new(), by_key: HashMap::new(), started: 0 }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Deadlines<K> {
+    /// Starts a wait in the place of the one before; one without end for a timeout of zero.
+    pub(super) fn start(&mut self, key: &K, timeout: Duration) {
+        self.stop(key);
         let Some(at) = Instant::now().checked_add(timeout).filter(|_| !timeout.is_zero()) else { return };
-        self.by_time.insert((at, Arc::clone(name)));
-        self.by_name.insert(Arc::clone(name), at);
+        self.started += 1;
+        self.by_time.insert((at, self.started), key.clone());
+        self.by_key.insert(key.clone(), (at, self.started));
     }
 
     /// Ends a wait.
-    pub(super) fn stop(&mut self, name: &Arc<str>) {
-        if let Some((name, at)) = self.by_name.remove_entry(name) {
-            self.by_time.remove(&(at, name));
+    pub(super) fn stop(&mut self, key: &K) {
+        if let Some(at) = self.by_key.remove(key) {
+            self.by_time.remove(&at);
         }
     }
 
     /// The end of the wait that is over first.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.by_time.first().map(|(at, _)| *at)
+        self.by_time.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Ends the waits that are over.
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<Arc<str>> {
-        let mut names = Vec::new();
-        while let Some((at, name)) = self.by_time.pop_first() {
-            if at > now {
-                self.by_time.insert((at, name));
-                break;
-            }
-            self.by_name.remove(&name);
-            names.push(name);
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<K> {
+        let mut keys = Vec::new();
+        while let Some(first) = self.by_time.first_entry().filter(|first| first.key().0 <= now) {
+            let key = first.remove();
+            self.by_key.remove(&key);
+            keys.push(key);
         }
-        names
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_end_in_order_and_a_new_one_takes_the_place_of_the_old() {
+        let mut deadlines = Deadlines::default();
+        let second = Duration::from_secs(1);
+        deadlines.start(&"b", second * 2);
+        deadlines.start(&"a", second);
+        deadlines.start(&"c", Duration::ZERO);
+        deadlines.start(&"a", second * 3);
+        let (first, last) = (deadlines.next(), Instant::now() + second * 4);
+        assert!(first.is_some_and(|first| first > Instant::now() + second));
+        assert!(deadlines.expired(Instant::now()).is_empty());
+        deadlines.stop(&"d");
+        assert_eq!(deadlines.expired(last), ["b", "a"]);
+        assert_eq!(deadlines.next(), None);
     }
 }

@@ -89,7 +89,7 @@ impl Delta {
         let wanted = |name: &Arc<str>| subscription.wants(name) && !contradicted.contains(name);
         let (upserts, given) = hand_over(entries.into_iter().filter(|entry| wanted(&entry.name)).collect());
         let removed: Vec<_> = removed.into_iter().filter(wanted).collect();
-        let batch = Batch { kind, upserts, removed: removed.clone(), complete: false, fixed: false };
+        let batch = Batch { removed: removed.clone(), ..Batch::new(kind, upserts) };
         let version = response.system_version_info.into();
         (batch, Unsettled { kind, nonce: response.nonce, version, given, removed, refused })
     }

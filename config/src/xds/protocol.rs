@@ -63,7 +63,7 @@ pub struct Subscribed {
 /// What expired of one kind, as a batch.
 pub(super) fn expired(kind: Kind, subscription: &mut Subscription, now: Instant) -> Option<Batch> {
     let removed = subscription.expire(now);
-    (!removed.is_empty()).then(|| Batch { kind, upserts: Vec::new(), removed, complete: false, fixed: false })
+    (!removed.is_empty()).then(|| Batch::removal(kind, removed))
 }
 
 /// One value per kind.

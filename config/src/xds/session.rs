@@ -187,7 +187,7 @@ impl<'a, M: Machine, S: Sink> Session<'a, M, S> {
                 self.due[kind] = Some(now + self.patience.silence);
             }
             if !dropped.is_empty() {
-                let batch = Batch { kind, upserts: Vec::new(), removed: dropped, complete: false, fixed: false };
+                let batch = Batch::removal(kind, dropped);
                 let _: Applied = self.sink.borrow_mut().apply(batch);
                 self.status.kinds[kind].resources = self.machine.held(kind);
             }

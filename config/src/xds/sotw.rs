@@ -109,7 +109,7 @@ impl Sotw {
             removed.extend(subscription.held().keys().filter(|name| !present.contains(*name)).cloned());
             removed.sort_unstable();
         }
-        let batch = Batch { kind, upserts, removed: removed.clone(), complete: false, fixed: false };
+        let batch = Batch { removed: removed.clone(), ..Batch::new(kind, upserts) };
         (batch, Unsettled { kind, nonce: response.nonce, version, given, removed, refused })
     }
 }

@@ -45,7 +45,7 @@ fn listener(version: &str, at: SocketAddr) -> Batch {
     );
     let body = Converter::new().unwrap().text_to_bytes("envoy.config.listener.v3.Listener", &text).unwrap().into();
     let upserts = vec![Resource { name: "l".into(), version: version.into(), body }];
-    Batch { kind: Kind::Listener, upserts, removed: Vec::new(), complete: false, fixed: false }
+    Batch::new(Kind::Listener, upserts)
 }
 
 fn served(at: SocketAddr) -> String {

@@ -78,8 +78,8 @@ impl Statics {
     pub(super) fn into_batches(self, cx: &mut Context) -> Result<Vec<Batch>, Rejection> {
         let listeners = self.listeners.into_iter().enumerate().map(named).collect();
         Ok(vec![
-            batch(cx, Kind::Cluster, "clusters", self.clusters)?,
             batch(cx, Kind::Secret, "secrets", self.secrets)?,
+            batch(cx, Kind::Cluster, "clusters", self.clusters)?,
             batch(cx, Kind::Listener, "listeners", listeners)?,
         ])
     }
@@ -115,7 +115,7 @@ fn batch(cx: &mut Context, kind: Kind, field: &'static str, items: Vec<Bytes>) -
         }
         Ok(Resource { name, version: Arc::from(""), body })
     })?;
-    Ok(Batch { kind, upserts: upserts.into(), removed: Vec::new(), complete: false, fixed: true })
+    Ok(Batch { fixed: true, ..Batch::new(kind, upserts.into()) })
 }
 
 /// Field 1 of Listener, Cluster and Secret alike; the last one counts.
