@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub warming: HashTrieMapSync<Arc<str>, Arc<ClusterEntry>>,
     /// The last good version of each secret, by name and source.
     pub secrets: HashTrieMapSync<Arc<SecretRef>, Arc<SecretEntry>>,
+    /// Secrets that resources in force or warming refer to and that have not come, sorted by name.
+    pub missing_secrets: Arc<[Arc<SecretRef>]>,
     /// The newest rejection of each resource that has one not yet made good, by (kind, name).
     pub rejected: HashTrieMapSync<(Kind, Arc<str>), Arc<Rejected>>,
     /// Raw assignments by name, for `/config_dump?include_eds`.

@@ -337,8 +337,9 @@ impl Store {
     }
 
     fn finish(&mut self, step: Step) -> Applied {
-        let Step { mut applied, touched, report, .. } = step;
+        let Step { mut applied, mut touched, report, .. } = step;
         report.finish();
+        touched |= self.list_missing(!applied.changes.secrets.is_empty());
         for names in [&mut applied.changes.listeners, &mut applied.changes.clusters] {
             names.sort_unstable();
             names.dedup();

@@ -1,12 +1,22 @@
 //! The control side's own metrics: what was configured, and how the control plane's streams are doing.
 
-use std::sync::Arc;
+mod secrets;
 
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use config::model::tls::SecretRef;
 use config::snapshot::{Changes, Counts, Kind, Snapshot};
+use config::store::Applied;
 use config::xds::Status;
 use config::xds::status::KindStatus;
 
-use crate::metrics::{ClusterManagerStat, ControlPlaneStat, Registry, Scope, SubscriptionStat, ZonegateStat};
+use crate::expiry;
+use crate::metrics::{
+    ClusterManagerStat, ControlPlaneStat, ListenerManagerStat, Registry, Scope, ServerStat, SubscriptionStat,
+    ZonegateStat,
+};
+use secrets::Secrets;
 
 /// Handles held for good, so that the series are there from the start.
 #[derive(Debug)]
@@ -19,6 +29,8 @@ pub(crate) struct Books {
     ours: Arc<Scope<ZonegateStat>>,
     seen: [bool; Kind::ALL.len()],
     known_clusters: usize,
+    secrets: Secrets,
+    listeners: Arc<Scope<ListenerManagerStat>>,
 }
 
 impl Books {
@@ -35,6 +47,8 @@ impl Books {
             ours: registry.zonegate(),
             seen: [false; Kind::ALL.len()],
             known_clusters: 0,
+            secrets: Secrets::default(),
+            listeners: registry.listener_manager(),
         }
     }
 
@@ -59,7 +73,33 @@ impl Books {
         self.clusters.add(ClusterManagerStat::ClusterModified, rest);
         self.known_clusters = now;
         self.clusters.set(ClusterManagerStat::ActiveClusters, count(now));
+        self.secrets.changed(snapshot, &changes.secrets);
+    }
+
+    /// What waits, whether or not anything changed for the data path.
+    pub(crate) fn warming(&self, snapshot: &Snapshot) {
         self.clusters.set(ClusterManagerStat::WarmingClusters, count(snapshot.warming.size()));
+        self.listeners.set(ListenerManagerStat::TotalListenersWarming, count(snapshot.warming_listeners.size()));
+    }
+
+    /// The secrets that resources refer to from now on.
+    pub(crate) fn wanted<'a>(&mut self, snapshot: &Snapshot, wanted: impl Iterator<Item = &'a Arc<SecretRef>>) {
+        self.secrets.follow(&self.registry, snapshot, wanted);
+    }
+
+    /// A batch of secrets: what was sent, with its version, and what came of it.
+    pub(crate) fn secrets(&self, sent: &[(Arc<SecretRef>, Arc<str>)], applied: &Applied) {
+        self.secrets.batch(sent, applied);
+    }
+
+    /// Secrets that did not come in time.
+    pub(crate) fn overdue(&self, overdue: &[Arc<SecretRef>]) {
+        self.secrets.overdue(overdue);
+    }
+
+    /// Files of secrets that were read again.
+    pub(crate) fn reread(&self, applied: &Applied) {
+        self.secrets.reread(applied);
     }
 
     /// Carries over what the control plane's client has counted since `before`.
@@ -93,6 +133,10 @@ pub(crate) fn count_findings(registry: &Registry, snapshot: &Snapshot) {
     ours.set(ZonegateStat::ConfigFieldsIgnored, count(ignored));
     ours.set(ZonegateStat::ConfigChainsUnsupported, count(unsupported));
     ours.set(ZonegateStat::ConfigChainsHeld, count(held));
+    // Envoy's number for "no certificate".
+    let days =
+        expiry::days_until_first(snapshot).map_or(u32::MAX.into(), |days| i64::try_from(days).unwrap_or(i64::MAX));
+    registry.server().set(ServerStat::DaysUntilFirstCertExpiring, days);
 }
 
 /// What is known of all streams and files: what one has not been answered, another may have.
@@ -115,13 +159,22 @@ fn subscription(scope: &Scope<SubscriptionStat>, before: &KindStatus, now: &Kind
     carry(SubscriptionStat::UpdateFailure, before.update_failure, now.update_failure);
     carry(SubscriptionStat::InitFetchTimeout, before.init_fetch_timeout, now.init_fetch_timeout);
     if now.version != before.version {
-        // Envoy publishes the xxHash64 of the version text.
-        scope.set(SubscriptionStat::Version, xxhash_rust::xxh64::xxh64(now.version.as_bytes(), 0).cast_signed());
+        scope.set(SubscriptionStat::Version, version_hash(&now.version));
     }
     if let Some(at) = now.updated.filter(|_| now.updated != before.updated) {
-        let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        scope.set(SubscriptionStat::UpdateTime, i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        scope.set(SubscriptionStat::UpdateTime, millis(at));
     }
+}
+
+/// Envoy publishes the xxHash64 of the version text.
+fn version_hash(version: &str) -> i64 {
+    xxhash_rust::xxh64::xxh64(version.as_bytes(), 0).cast_signed()
+}
+
+/// Since 1970.
+fn millis(at: SystemTime) -> i64 {
+    let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn count(n: usize) -> i64 {

@@ -6,19 +6,22 @@
 //! ```
 //! It lives on the control runtime and is called there only; nothing is queued between it and the data path.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use config::model::tls::{GrpcSource, SecretRef, SecretSource, WatchedFile};
 use config::reject::{FieldPath, Rejection};
 use config::runtime::Layers;
-use config::snapshot::{Changes, Kind, Snapshot};
+use config::snapshot::{Changes, ClusterEntry, Kind, Snapshot};
 use config::source::file::FileSource;
 use config::store::{Applied, Batch, Store};
 use config::xds::status::KindStatus;
 use config::xds::{Sink, Status};
 
 use crate::books::{Books, merged};
+use crate::expiry::Expiry;
 use crate::lifecycle::drain::DrainListeners;
 use crate::lifecycle::ready::{Block, Readiness, Stage};
 use crate::listener::{BindError, Listeners};
@@ -33,6 +36,8 @@ pub struct View {
     pub snapshot: ArcSwap<Snapshot>,
     /// The control plane's connection; one entry for each stream of its own.
     pub status: ArcSwap<Status>,
+    /// The streams to servers of secrets of their own (SPIRE's agent), by cluster.
+    pub secret_servers: ArcSwap<BTreeMap<Arc<str>, Arc<Status>>>,
 }
 
 /// A running proxy's control side.
@@ -45,6 +50,7 @@ pub struct Engine {
     readiness: Readiness,
     waiting: Waiting,
     books: Books,
+    expiry: Expiry,
     runtime: Layers,
 }
 
@@ -53,6 +59,8 @@ pub struct Engine {
 struct Waiting {
     clusters: Option<Block>,
     listeners: Option<Block>,
+    /// Kinds that somebody will send.
+    expected: Vec<Kind>,
 }
 
 /// Parts made before the engine.
@@ -87,6 +95,7 @@ impl Engine {
             readiness,
             waiting: Waiting::default(),
             books,
+            expiry: Expiry::default(),
             runtime,
         }
     }
@@ -114,15 +123,42 @@ impl Engine {
     /// The first configuration of these kinds has to arrive before the process is ready.
     pub fn await_first(&mut self, clusters: bool, listeners: bool) {
         let block = |stage, what: &str| self.readiness.block(stage, what);
-        self.waiting.clusters = clusters.then(|| block(Stage::Clusters, "clusters of the control plane"));
-        self.waiting.listeners = listeners.then(|| block(Stage::Listeners, "listeners of the control plane"));
+        let snapshot = self.store.snapshot();
+        let kinds = [(Kind::Cluster, clusters), (Kind::Listener, listeners)];
+        self.waiting = Waiting {
+            // Static ones may wait for secrets too.
+            clusters: (clusters || !snapshot.warming.is_empty()).then(|| block(Stage::Clusters, "clusters")),
+            listeners: (listeners || !snapshot.warming_listeners.is_empty())
+                .then(|| block(Stage::Listeners, "listeners")),
+            expected: kinds.into_iter().filter(|(_, expected)| *expected).map(|(kind, _)| kind).collect(),
+        };
     }
 
-    /// Clusters that have waited long enough for their endpoints are put in force without.
+    /// What has waited long enough for endpoints or secrets is put in force without. To be called every second or so:
+    /// it also warns of certificates that are about to expire.
     pub fn expire_warming(&mut self, now: Instant) {
-        let changes = self.store.expire_warming(now).changes;
-        self.put_in_force(&changes);
+        let before = self.store.snapshot();
+        let applied = self.store.expire_warming(now);
+        self.books.overdue(&applied.overdue);
+        self.put_all_in_force(&before, &applied.changes);
         self.settle_waiting();
+        self.expiry.warn(&self.store.snapshot(), now);
+    }
+
+    /// Puts changes in force that no listener's version of its own brought, such as a secret that listeners waited for.
+    fn put_all_in_force(&mut self, before: &Snapshot, changes: &Changes) {
+        for (name, error) in self.put_in_force(changes) {
+            self.revert(before, &name, &error);
+        }
+        self.view.snapshot.store(self.store.snapshot());
+    }
+
+    /// What is shown is what serves: the last version that has its sockets.
+    fn revert(&mut self, before: &Snapshot, name: &Arc<str>, error: &BindError) -> Rejection {
+        let rejection = Rejection { path: FieldPath("address".into()), reason: error.to_string().into() };
+        self.store.revert_listener(name, before.listeners.get(name), &rejection);
+        tracing::warn!(listener = %name, %rejection, "the listener has no socket, its last good version stays in force");
+        rejection
     }
 
     /// When [`expire_warming`](Self::expire_warming) has something to do next.
@@ -146,6 +182,7 @@ impl Engine {
     fn put_in_force(&mut self, changes: &Changes) -> Vec<(Arc<str>, BindError)> {
         let snapshot = self.store.snapshot();
         self.view.snapshot.store(Arc::clone(&snapshot));
+        self.books.warming(&snapshot);
         if changes.is_empty() {
             return Vec::new();
         }
@@ -158,10 +195,14 @@ impl Engine {
 
     /// Lets the process become ready once nothing is missing any more.
     fn settle_waiting(&mut self) {
-        if self.store.snapshot().warming.is_empty() && self.books.seen(Kind::Cluster) {
+        let snapshot = self.store.snapshot();
+        let has_come = |kind| self.books.seen(kind) || !self.waiting.expected.contains(&kind);
+        let clusters = snapshot.warming.is_empty() && has_come(Kind::Cluster);
+        let listeners = snapshot.warming_listeners.is_empty() && has_come(Kind::Listener);
+        if clusters {
             self.waiting.clusters = None;
         }
-        if self.waiting.clusters.is_none() && self.books.seen(Kind::Listener) {
+        if self.waiting.clusters.is_none() && listeners {
             self.waiting.listeners = None;
         }
     }
@@ -189,14 +230,21 @@ impl Sink for Engine {
     fn apply(&mut self, batch: Batch) -> Applied {
         let (kind, fixed) = (batch.kind, batch.fixed);
         let versions: Vec<_> = batch.upserts.iter().map(|r| (Arc::clone(&r.name), Arc::clone(&r.version))).collect();
+        let from = if fixed { SecretSource::Static } else { batch.from.clone() };
         let before = self.store.snapshot();
         let mut applied = self.store.apply(batch);
+        match kind {
+            Kind::Secret => self.books.secrets(&of_source(&versions, &from), &applied),
+            Kind::Cluster | Kind::Listener => self.books.wanted(&self.store.snapshot(), self.store.wanted_secrets()),
+            Kind::Endpoints | Kind::Route | Kind::Runtime => {}
+        }
         for (name, error) in self.put_in_force(&applied.changes) {
-            let version = versions.iter().find(|(n, _)| *n == name).map(|(_, v)| Arc::clone(v)).unwrap_or_default();
-            let rejection = Rejection { path: FieldPath("address".into()), reason: error.to_string().into() };
-            // What is shown is what serves: the last version that has its sockets.
-            self.store.revert_listener(&name, before.listeners.get(&name), &rejection);
-            applied.rejected.push((name, version, rejection));
+            let rejection = self.revert(&before, &name, &error);
+            // A listener that had waited for this batch is not in it.
+            if kind == Kind::Listener {
+                let version = versions.iter().find(|(n, _)| *n == name).map(|(_, v)| Arc::clone(v)).unwrap_or_default();
+                applied.rejected.push((name, version, rejection));
+            }
         }
         drop(before);
         self.view.snapshot.store(self.store.snapshot());
@@ -215,6 +263,59 @@ impl Sink for Engine {
         self.store.wanted(kind)
     }
 
+    fn files(&self) -> Vec<FileSource> {
+        let wanted = self.store.wanted_secrets().filter_map(|secret| match &secret.source {
+            SecretSource::File { path, watched_directory } => Some(FileSource {
+                kind: Kind::Secret,
+                path: path.clone(),
+                watched_directory: watched_directory.clone(),
+                name: Some(Arc::clone(&secret.name)),
+            }),
+            SecretSource::Ads | SecretSource::Static | SecretSource::Grpc(_) => None,
+        });
+        wanted.collect()
+    }
+
+    fn secret_servers(&self) -> Vec<(GrpcSource, Vec<Arc<str>>)> {
+        let mut servers: HashMap<&GrpcSource, Vec<Arc<str>>> = HashMap::new();
+        for secret in self.store.wanted_secrets() {
+            if let SecretSource::Grpc(source) = &secret.source {
+                servers.entry(source).or_default().push(Arc::clone(&secret.name));
+            }
+        }
+        let sorted = servers.into_iter().map(|(source, mut names)| {
+            names.sort_unstable();
+            (source.clone(), names)
+        });
+        sorted.collect()
+    }
+
+    fn secret_files(&self) -> Vec<WatchedFile> {
+        self.store.secret_files()
+    }
+
+    fn reread_secret_files(&mut self) {
+        let before = self.store.snapshot();
+        let applied = self.store.reread_files();
+        self.books.reread(&applied);
+        self.put_all_in_force(&before, &applied.changes);
+        self.tell_refusals(&applied);
+        self.settle_waiting();
+    }
+
+    fn cluster(&self, name: &str) -> Option<Arc<ClusterEntry>> {
+        self.store.snapshot().clusters.get(name).cloned()
+    }
+
+    fn secret_server_status(&mut self, server: &GrpcSource, status: Option<&Status>) {
+        let mut all = BTreeMap::clone(&self.view.secret_servers.load());
+        match status {
+            Some(status) => all.insert(Arc::clone(&server.cluster), Arc::new(status.clone())),
+            None => all.remove(&server.cluster),
+        };
+        self.view.secret_servers.store(Arc::new(all));
+    }
+
     fn status(&mut self, status: &Status) {
         let silent: Vec<_> = status.silent().map(|kind| format!("{kind:?}")).collect();
         let line =
@@ -229,6 +330,16 @@ impl Sink for Engine {
         now.kinds[source.kind] = status.clone();
         self.tell_status(now);
     }
+}
+
+/// Secrets of one source with their versions.
+fn of_source(versions: &[(Arc<str>, Arc<str>)], source: &SecretSource) -> Vec<(Arc<SecretRef>, Arc<str>)> {
+    let secret = |name: &Arc<str>| SecretRef {
+        name: Arc::clone(name),
+        source: source.clone(),
+        initial_fetch_timeout: Duration::ZERO,
+    };
+    versions.iter().map(|(name, version)| (Arc::new(secret(name)), Arc::clone(version))).collect()
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod connection;
 pub mod control;
 pub mod engine;
 pub mod error;
+mod expiry;
 pub mod lifecycle;
 pub mod listener;
 pub mod metrics;

@@ -176,7 +176,7 @@ impl ControlPlane {
             authority: self.address.to_string().into(),
             tls: self.identity.as_ref().map(|identity| identity.client.clone()),
             connect_timeout: Duration::from_secs(5),
-            keepalive: Keepalive::default(),
+            keepalive: Some(Keepalive::default()),
         }
     }
 

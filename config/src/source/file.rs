@@ -16,6 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 pub use super::read::FileError;
 use super::read::{Contents, read};
 use super::watch::Watch;
+use crate::model::tls::{SecretSource, WatchedFile};
 use crate::snapshot::Kind;
 use crate::store::{Applied, Batch, Resource};
 use crate::xds::Sink;
@@ -33,6 +34,18 @@ pub struct FileSource {
     pub watched_directory: Option<PathBuf>,
     /// The one resource that is wanted of it; `None`: all, and what it leaves out is removed.
     pub name: Option<Arc<str>>,
+}
+
+impl FileSource {
+    /// Where a batch of it comes from.
+    pub(super) fn origin(&self) -> SecretSource {
+        let (path, watched_directory) = (self.path.clone(), self.watched_directory.clone());
+        SecretSource::File { path, watched_directory }
+    }
+
+    fn watched(&self) -> WatchedFile {
+        WatchedFile { path: self.path.clone(), watched_directory: self.watched_directory.clone() }
+    }
 }
 
 /// How often a directory that cannot be watched is tried again, and its files read.
@@ -70,13 +83,15 @@ impl Files {
     async fn forever<S: Sink>(&mut self, sink: &RefCell<S>, files_changed: &Notify, watch: &mut Option<Watch>) {
         loop {
             let mut watching = true;
-            if !self.wanted(sink).is_empty() || watch.is_some() {
+            if !self.wanted(sink).is_empty() || !sink.borrow().secret_files().is_empty() || watch.is_some() {
                 let watch = watch.get_or_insert_with(Watch::new);
                 // Watch before reading, so that no change falls in between; reading may bring up more files.
                 loop {
                     let wanted = self.wanted(sink);
-                    watching = watch.set(wanted.iter());
+                    let files = wanted.iter().map(FileSource::watched).chain(sink.borrow().secret_files());
+                    watching = watch.set(files);
                     self.forget_others(&wanted, sink);
+                    sink.borrow_mut().reread_secret_files();
                     if !self.load(&wanted, sink).await {
                         break;
                     }
@@ -104,10 +119,10 @@ impl Files {
         let (kept, gone): (BTreeMap<_, _>, BTreeMap<_, _>) =
             std::mem::take(&mut self.known).into_iter().partition(|(source, _)| wanted.binary_search(source).is_ok());
         self.known = kept;
-        for (FileSource { kind, .. }, known) in gone {
+        for (source, known) in gone {
             let removed: Vec<_> = known.held.into_iter().collect();
             if !removed.is_empty() {
-                let batch = Batch { kind, upserts: Vec::new(), removed, complete: false, fixed: false };
+                let batch = Batch { from: source.origin(), ..Batch::removal(source.kind, removed) };
                 let _: Applied = sink.borrow_mut().apply(batch);
             }
         }
@@ -175,9 +190,14 @@ impl Known {
                 failures.push(format!("{}: resource: is missing", entry.name));
             }
         }
+        if let Some(name) = source.name.as_ref().filter(|name| source.kind == Kind::Secret && !present.contains(*name))
+        {
+            failures.push(format!("{name}: is not in this file"));
+        }
         let removed: Vec<_> = self.held.iter().filter(|name| complete && !present.contains(*name)).cloned().collect();
         let names: Vec<_> = upserts.iter().map(|resource| Arc::clone(&resource.name)).collect();
-        let batch = Batch { kind: source.kind, upserts, removed: removed.clone(), complete: false, fixed: false };
+        let from = source.origin();
+        let batch = Batch { removed: removed.clone(), from, ..Batch::new(source.kind, upserts) };
         let applied = sink.borrow_mut().apply(batch);
         for name in &removed {
             self.held.remove(name);

@@ -4,6 +4,7 @@ pub mod file;
 pub mod once;
 mod read;
 mod relay;
+mod secrets;
 mod watch;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::xds::client::{Client, Interests, Service};
 
 use file::Files;
 use relay::Relay;
+use secrets::Servers;
 
 /// Everything that a bootstrap's `dynamic_resources` name.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct Sources {
     /// The aggregated stream, and streams of their own for listeners or clusters.
     clients: Vec<Client>,
     files: Files,
+    secrets: Servers,
 }
 
 impl Sources {
@@ -54,7 +57,7 @@ impl Sources {
         if let Some(ads) = &dynamic.ads {
             clients.push(client(ads, node, Service::Aggregated, aggregated));
         }
-        Self { clients, files: Files::new(files) }
+        Self { clients, files: Files::new(files), secrets: Servers::new(node.clone()) }
     }
 
     /// The xDS clients, to set their limits before [`Self::run`].
@@ -65,19 +68,24 @@ impl Sources {
     /// Runs them until `stop` is true or its sender is gone. One task on the control runtime; `sink` is never borrowed
     /// across a wait.
     pub async fn run<S: Sink>(self, sink: &RefCell<S>, stop: Receiver<bool>) {
-        let files_changed = Notify::new();
+        let (files_changed, secrets_wanted) = (Notify::new(), Notify::new());
         let wants_changed: Vec<Notify> = self.clients.iter().map(|_| Notify::new()).collect();
         let streams = self.clients.into_iter().enumerate().map(|(index, client)| {
             let (stop, files_changed, wants_changed) = (stop.clone(), &files_changed, &wants_changed);
+            let secrets_wanted = &secrets_wanted;
             async move {
-                let relay = RefCell::new(Relay { sink, own: Some(index), files_changed, wants_changed });
+                let relay = Relay { sink, own: Some(index), files_changed, wants_changed, secrets_wanted };
+                let relay = RefCell::new(relay);
                 client.run(&relay, &wants_changed[index], stop).await;
             }
         });
+        let (files, wants) = (&files_changed, &wants_changed);
         let relay =
-            RefCell::new(Relay { sink, own: None, files_changed: &files_changed, wants_changed: &wants_changed });
+            Relay { sink, own: None, files_changed: files, wants_changed: wants, secrets_wanted: &secrets_wanted };
+        let relay = RefCell::new(relay);
         let files = self.files.run(&relay, &files_changed, stop.clone());
-        tokio::join!(relay::all(streams), files);
+        let secrets = self.secrets.run(&relay, &secrets_wanted, stop.clone());
+        tokio::join!(relay::all(streams), files, secrets);
     }
 }
 

@@ -31,5 +31,5 @@ pub fn load(file: &FileSource) -> Result<Loaded, FileError> {
             Err(bad) => refused.push((bad.name, bad.rejection)),
         }
     }
-    Ok((Batch { kind: file.kind, upserts, removed: Vec::new(), complete: false, fixed: false }, refused))
+    Ok((Batch { from: file.origin(), ..Batch::new(file.kind, upserts) }, refused))
 }

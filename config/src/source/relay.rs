@@ -9,7 +9,8 @@ use std::task::Poll;
 use tokio::sync::Notify;
 
 use super::file::FileSource;
-use crate::snapshot::Kind;
+use crate::model::tls::{GrpcSource, WatchedFile};
+use crate::snapshot::{ClusterEntry, Kind};
 use crate::store::{Applied, Batch};
 use crate::xds::status::KindStatus;
 use crate::xds::{Sink, Status};
@@ -21,14 +22,19 @@ pub(super) struct Relay<'a, S> {
     pub(super) own: Option<usize>,
     pub(super) files_changed: &'a Notify,
     pub(super) wants_changed: &'a [Notify],
+    pub(super) secrets_wanted: &'a Notify,
 }
 
 impl<S: Sink> Sink for Relay<'_, S> {
     fn apply(&mut self, batch: Batch) -> Applied {
         let refers = matches!(batch.kind, Kind::Cluster | Kind::Listener);
         let applied = self.sink.borrow_mut().apply(batch);
-        if refers {
+        // A secret may refer to files.
+        if refers || !applied.changes.secrets.is_empty() {
             self.files_changed.notify_one();
+        }
+        if refers {
+            self.secrets_wanted.notify_one();
             let others = self.wants_changed.iter().enumerate().filter(|(index, _)| Some(*index) != self.own);
             others.for_each(|(_, other)| other.notify_one());
         }
@@ -41,6 +47,26 @@ impl<S: Sink> Sink for Relay<'_, S> {
 
     fn files(&self) -> Vec<FileSource> {
         self.sink.borrow().files()
+    }
+
+    fn secret_servers(&self) -> Vec<(GrpcSource, Vec<Arc<str>>)> {
+        self.sink.borrow().secret_servers()
+    }
+
+    fn secret_files(&self) -> Vec<WatchedFile> {
+        self.sink.borrow().secret_files()
+    }
+
+    fn reread_secret_files(&mut self) {
+        self.sink.borrow_mut().reread_secret_files();
+    }
+
+    fn cluster(&self, name: &str) -> Option<Arc<ClusterEntry>> {
+        self.sink.borrow().cluster(name)
+    }
+
+    fn secret_server_status(&mut self, server: &GrpcSource, status: Option<&Status>) {
+        self.sink.borrow_mut().secret_server_status(server, status);
     }
 
     fn status(&mut self, status: &Status) {

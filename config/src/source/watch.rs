@@ -9,7 +9,7 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
-use super::file::FileSource;
+use crate::model::tls::WatchedFile;
 
 /// Events that follow each other within this time count as one, so that a file is not read half written.
 const QUIET: Duration = Duration::from_millis(50);
@@ -72,12 +72,12 @@ impl Watch {
 
     /// Watches what these files need, and nothing else. False if a directory cannot be watched, such as one that does
     /// not exist yet: to be tried again.
-    pub(super) fn set<'a>(&mut self, sources: impl Iterator<Item = &'a FileSource>) -> bool {
+    pub(super) fn set(&mut self, files: impl Iterator<Item = WatchedFile>) -> bool {
         let mut relevant = Relevant::default();
-        for source in sources {
-            match &source.watched_directory {
-                Some(directory) => relevant.directories.insert(absolute(directory)),
-                None => relevant.files.insert(absolute(&source.path)),
+        for WatchedFile { path, watched_directory } in files {
+            match watched_directory {
+                Some(directory) => relevant.directories.insert(absolute(&directory)),
+                None => relevant.files.insert(absolute(&path)),
             };
         }
         let parents = relevant.files.iter().filter_map(|file| file.parent());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Applied, Resource, Step, Store, check_name, parse};
+use super::{Applied, Resource, Step, Store, check_name, parse, secrets};
 use crate::model::cluster::Discovery;
 use crate::model::endpoint::Assignment;
 use crate::model::tls::SecretRef;
@@ -23,7 +23,8 @@ impl Store {
     pub(super) fn upsert_cluster(&mut self, step: &mut Step, resource: &Resource) -> Result<(), Rejection> {
         let parsed = parse::cluster_with(&mut step.shared.interner, &resource.body)?;
         check_name(resource, &parsed.value.name)?;
-        self.check_static(&parsed.secrets)?;
+        let secrets = secrets::of_cluster(&parsed.value);
+        self.check_static(&secrets)?;
         let known = self.snapshot.warming.get(&resource.name).or_else(|| self.snapshot.clusters.get(&resource.name));
         step.report.ignored(&resource.name, &parsed.ignored, known.map_or(&[], |entry| &*entry.ignored));
         if !self.snapshot.control_planes.contains(&resource.name) {
@@ -46,17 +47,17 @@ impl Store {
         });
         // First the new references, so that what old and new refer to is not dropped in between.
         self.refer(&entry);
-        self.refer_to_secrets(&parsed.secrets);
+        self.refer_to_secrets(&secrets);
         self.stop_warming(step, &resource.name);
         let user = (Kind::Cluster, Arc::clone(&resource.name));
-        if !self.demands.wait(&user, &parsed.secrets) && wait.is_none() {
-            self.activate(step, entry, parsed.secrets);
+        if !self.demands.wait(&user, &secrets) && wait.is_none() {
+            self.activate(step, entry, secrets);
             return Ok(());
         }
         if let Some(timeout) = wait {
             self.endpoints_due.start(&resource.name, timeout);
         }
-        let waiting = Waiting { endpoints: wait.is_some(), secrets: parsed.secrets };
+        let waiting = Waiting { endpoints: wait.is_some(), secrets };
         self.waiting.insert(Arc::clone(&resource.name), waiting);
         self.state().warming.insert_mut(Arc::clone(&resource.name), entry);
         step.touched = true;

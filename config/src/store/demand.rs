@@ -21,6 +21,8 @@ pub(super) struct Demands {
     /// How many secrets a resource waits for.
     missing: HashMap<User, usize>,
     deadlines: Deadlines<Arc<SecretRef>>,
+    /// Others are referred to than before.
+    changed: bool,
 }
 
 #[derive(Debug)]
@@ -40,6 +42,7 @@ impl Demands {
                 demand.users += 1;
                 continue;
             }
+            self.changed = true;
             let settled = held(secret);
             if !settled {
                 self.deadlines.start(secret, secret.initial_fetch_timeout);
@@ -55,6 +58,7 @@ impl Demands {
             let Some(demand) = self.secrets.get_mut(secret) else { continue };
             demand.users -= 1;
             if demand.users == 0 {
+                self.changed = true;
                 self.secrets.remove(secret);
                 self.deadlines.stop(secret);
                 free.push(Arc::clone(secret));
@@ -111,6 +115,11 @@ impl Demands {
         }
         ready.sort_unstable();
         ready
+    }
+
+    /// Whether other secrets are referred to than when it was last asked.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// Whether somebody refers to a secret.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Resource, Step, Store, check_name, parse};
+use super::{Resource, Step, Store, check_name, parse, secrets};
 use crate::model::listener::proto::{InForce, Notes, is_system};
 use crate::model::tls::SecretRef;
 use crate::reject::{Rejection, Unsupported};
@@ -27,7 +27,8 @@ impl Store {
         if parsed.named {
             check_name(resource, &parsed.value.name)?;
         }
-        self.check_static(&parsed.secrets)?;
+        let secrets = secrets::of_listener(&parsed.value);
+        self.check_static(&secrets)?;
         parsed.value.name = Arc::clone(&resource.name);
         parsed.value.system = is_system(&resource.name);
         let name = &resource.name;
@@ -41,7 +42,7 @@ impl Store {
             ignored: parsed.ignored,
             unsupported: parsed.unsupported,
         });
-        let pending = Pending { notes, held: parsed.held, routes: parsed.routes, secrets: parsed.secrets };
+        let pending = Pending { notes, held: parsed.held, routes: parsed.names.routes, secrets };
         self.refer_to_secrets(&pending.secrets);
         self.stop_warming_listener(step, name);
         if self.demands.wait(&(Kind::Listener, Arc::clone(name)), &pending.secrets) {

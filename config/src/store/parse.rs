@@ -10,6 +10,7 @@ use crate::model::endpoint::{Assignment, proto as endpoint};
 use crate::model::listener::{Listener, proto as listener};
 use crate::model::metadata::proto::Interner;
 use crate::model::tcp_proxy::proto::Shared;
+use crate::model::tls::Secret;
 use crate::reject::{Context, Ignored, Rejection, Unsupported};
 
 /// A resource that is accepted, and what of it is not honoured.
@@ -113,4 +114,20 @@ pub(super) fn endpoints_with(interner: &mut Interner, body: &Bytes) -> Result<Pa
         names: Names::default(),
         named: true,
     })
+}
+
+/// Name, content and what of it is not honoured.
+pub(super) type ParsedSecret = Result<(String, Secret, Box<[Ignored]>), Rejection>;
+
+/// Parses an encoded Secret.
+pub(super) fn secret(body: &Bytes) -> ParsedSecret {
+    use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{Secret as Message, secret::Type};
+    let mut cx = Context::default();
+    let message: Message = cx.decode(body)?;
+    let secret = match message.r#type {
+        Some(Type::TlsCertificate(c)) => Secret::Certificate(crate::model::tls::proto::identity(&mut cx, c)?),
+        Some(Type::ValidationContext(_)) => Secret::Validation(Arc::default()),
+        _ => Secret::Generic,
+    };
+    Ok((message.name, secret, cx.into_ignored()))
 }

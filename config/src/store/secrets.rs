@@ -11,7 +11,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use super::demand::User;
 use super::redact::{self, Redacted};
 use super::{Applied, Resource, Step, Store, check_name, parse};
-use crate::model::tls::{Secret, SecretRef, SecretSource, WatchedFile};
+use crate::model::cluster::{Cluster, Transport};
+use crate::model::listener::Listener;
+use crate::model::tls::{SecretRef, SecretSource, WatchedFile};
 use crate::reject::{FieldPath, Ignored, Rejection};
 use crate::snapshot::{Kind, SecretEntry, Source};
 
@@ -154,6 +156,21 @@ impl Store {
         }
     }
 
+    /// Brings the list of missing secrets up to date; true: it has changed.
+    pub(super) fn list_missing(&mut self, secrets_changed: bool) -> bool {
+        if !self.demands.take_changed() && !secrets_changed {
+            return false;
+        }
+        let held = &self.snapshot.secrets;
+        let mut missing: Vec<_> = self.demands.iter().filter(|secret| !held.contains_key(*secret)).cloned().collect();
+        missing.sort_by_cached_key(|secret| secret.to_string());
+        let changed = *missing != *self.snapshot.missing_secrets;
+        if changed {
+            self.state().missing_secrets = missing.into();
+        }
+        changed
+    }
+
     /// Names of all secrets of one source.
     pub(super) fn secret_names(&self, source: &SecretSource) -> HashSet<Arc<str>> {
         let held = self.snapshot.secrets.keys().filter(|secret| secret.source == *source);
@@ -231,4 +248,45 @@ fn hash(files: &[WatchedFile]) -> Option<u64> {
         hasher.update(&content);
     }
     Some(hasher.digest())
+}
+
+/// The secrets that a listener refers to, each once.
+pub(super) fn of_listener(listener: &Listener) -> Box<[Arc<SecretRef>]> {
+    let mut found = Distinct::default();
+    // Ten thousand chains may share one context.
+    let mut last = std::ptr::null();
+    for tls in listener.chains.iter().chain(&listener.default_chain).filter_map(|chain| chain.tls.as_ref()) {
+        if !std::ptr::eq(std::mem::replace(&mut last, Arc::as_ptr(tls)), Arc::as_ptr(tls)) {
+            found.extend(tls.secrets());
+        }
+    }
+    found.into_secrets()
+}
+
+/// The secrets that a cluster refers to, each once.
+pub(super) fn of_cluster(cluster: &Cluster) -> Box<[Arc<SecretRef>]> {
+    let mut found = Distinct::default();
+    let matches = cluster.transport_matches.iter().map(|of| &of.transport);
+    for transport in matches.chain([&cluster.transport]) {
+        if let Transport::Tls(tls) = transport {
+            found.extend(tls.secrets());
+        }
+    }
+    found.into_secrets()
+}
+
+#[derive(Default)]
+struct Distinct<'a> {
+    seen: HashSet<&'a Arc<SecretRef>>,
+    secrets: Vec<Arc<SecretRef>>,
+}
+
+impl<'a> Distinct<'a> {
+    fn extend(&mut self, secrets: impl Iterator<Item = &'a Arc<SecretRef>>) {
+        self.secrets.extend(secrets.filter(|secret| self.seen.insert(secret)).cloned());
+    }
+
+    fn into_secrets(self) -> Box<[Arc<SecretRef>]> {
+        self.secrets.into()
+    }
 }

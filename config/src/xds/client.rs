@@ -4,8 +4,10 @@
 //! the [`Sink`] directly.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use envoy_types::pb::envoy::config::core::v3::Node;
@@ -40,8 +42,8 @@ pub enum Protocol {
 /// An xDS client.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Where the control plane is.
-    pub target: Target,
+    /// Where the server is.
+    pub place: Place,
     /// Who we are.
     pub node: Node,
     /// Incremental or state of the world.
@@ -60,6 +62,36 @@ pub struct Client {
     pub max_message: usize,
 }
 
+/// Where a server is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// Known from the start.
+    Fixed(Box<Target>),
+    /// Where the endpoints of this cluster are when a connection is made.
+    Cluster {
+        /// Its name.
+        name: Arc<str>,
+        /// `:authority`; `None`: the name.
+        authority: Option<Arc<str>>,
+    },
+}
+
+impl From<Target> for Place {
+    fn from(target: Target) -> Self {
+        Self::Fixed(Box::new(target))
+    }
+}
+
+impl fmt::Display for Place {
+    /// As in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(target) => write!(f, "the control plane {}", target.authority),
+            Self::Cluster { name, .. } => write!(f, "the server {name}"),
+        }
+    }
+}
+
 /// Default of [`Client::max_message`].
 pub const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
@@ -70,21 +102,21 @@ const REQUESTS: usize = 1024;
 /// Why a stream ended or did not begin.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
-    #[error("cannot connect to the control plane: {0}")]
+    #[error("cannot connect: {0}")]
     Connect(#[from] ConnectError),
     #[error("{0}")]
     Token(#[from] TokenError),
-    #[error("the control plane ended the stream: {}: {}", .0.code(), .0.message())]
+    #[error("the server ended the stream: {}: {}", .0.code(), .0.message())]
     Rpc(#[from] tonic::Status),
-    #[error("the control plane does not read what it is sent")]
+    #[error("the server does not read what it is sent")]
     Unread,
 }
 
 impl Client {
     /// With everything else as Envoy has it.
-    pub fn new(target: Target, node: Node, protocol: Protocol) -> Self {
+    pub fn new(place: impl Into<Place>, node: Node, protocol: Protocol) -> Self {
         Self {
-            target,
+            place: place.into(),
             node,
             protocol,
             service: Service::default(),
@@ -161,7 +193,14 @@ impl<M: Rpc, S: Sink> Driver<'_, M, S> {
 
     /// One stream, from connecting to its end. `Ok`: the server closed it in good order.
     async fn stream(&mut self, answered: &mut bool) -> Result<(), Broken> {
-        let (target, metadata) = (self.client.target.clone(), self.client.metadata.clone());
+        let target = match &self.client.place {
+            Place::Fixed(target) => Target::clone(target),
+            Place::Cluster { name, authority } => {
+                let entry = self.session.cluster(name).ok_or_else(|| ConnectError::NoCluster(Arc::clone(name)))?;
+                Target::of_cluster(&entry, authority.as_ref())?
+            }
+        };
+        let metadata = self.client.metadata.clone();
         let (sender, receiver) = channel(REQUESTS);
         let mut request = tonic::Request::new(ReceiverStream::new(receiver));
         for entry in &metadata {
@@ -171,7 +210,7 @@ impl<M: Rpc, S: Sink> Driver<'_, M, S> {
         self.session.status.opened += 1;
         self.session.open(now());
         self.enter(Connection::Connected(SystemTime::now()));
-        tracing::info!(authority = %self.client.target.authority, "opened a stream to the control plane");
+        tracing::info!(server = %self.client.place, "opened a stream");
         // A server may hold back even its headers until it has something to say.
         let mut responses = self
             .meanwhile(Some(&sender), M::call(self.client.service, channel, request, self.client.max_message))
@@ -218,7 +257,7 @@ impl<M: Rpc, S: Sink> Driver<'_, M, S> {
         let status = &mut self.session.status;
         let Err(broken) = end else {
             status.closed += 1;
-            tracing::debug!("the control plane closed the stream");
+            tracing::debug!(server = %self.client.place, "closed the stream");
             return;
         };
         status.failed += 1;
@@ -231,9 +270,9 @@ impl<M: Rpc, S: Sink> Driver<'_, M, S> {
         // A stream that has served may end at the server's maximum age or when it is replaced. If there is more to
         // it, the next attempt fails and says so.
         if answered && !broken.is_refusal() {
-            tracing::debug!(error = %broken, "the stream ended");
+            tracing::debug!(server = %self.client.place, error = %broken, "the stream ended");
         } else {
-            tracing::warn!(error = %broken, "no stream; what is in force stays in force");
+            tracing::warn!(server = %self.client.place, error = %broken, "no stream; what is in force stays in force");
         }
         status.last_error = Some(Failure::now(broken.to_string()));
     }

@@ -30,7 +30,8 @@ pub use settle::{Delivery, Outcome, Unsettled};
 pub use status::{KindStatus, Status};
 pub use subscription::Interest;
 
-use crate::snapshot::Kind;
+use crate::model::tls::{GrpcSource, WatchedFile};
+use crate::snapshot::{ClusterEntry, Kind};
 use crate::source::file::FileSource;
 use crate::store::{Applied, Batch};
 
@@ -50,8 +51,29 @@ pub trait Sink {
         Vec::new()
     }
 
+    /// Servers of their own that secrets are asked of, and the names that each is asked for, sorted.
+    fn secret_servers(&self) -> Vec<(GrpcSource, Vec<Arc<str>>)> {
+        Vec::new()
+    }
+
+    /// Files with certificates and keys that secrets refer to, to be watched.
+    fn secret_files(&self) -> Vec<WatchedFile> {
+        Vec::new()
+    }
+
+    /// Something may have happened to one of [`Sink::secret_files`].
+    fn reread_secret_files(&mut self) {}
+
+    /// A cluster in force.
+    fn cluster(&self, _name: &str) -> Option<Arc<ClusterEntry>> {
+        None
+    }
+
     /// Called whenever something in `status` has changed. With several streams, `status.service` tells which it is.
     fn status(&mut self, status: &Status);
+
+    /// [`Sink::status`] of the stream to a server of secrets; `None`: it is asked no more.
+    fn secret_server_status(&mut self, _server: &GrpcSource, _status: Option<&Status>) {}
 
     /// Called when a file was read, or could not be.
     fn file_status(&mut self, _source: &FileSource, _status: &KindStatus) {}

@@ -6,6 +6,7 @@ use envoy_types::pb::envoy::service::cluster::v3::cluster_discovery_service_clie
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryResponse, DiscoveryResponse};
 use envoy_types::pb::envoy::service::listener::v3::listener_discovery_service_client::ListenerDiscoveryServiceClient;
+use envoy_types::pb::envoy::service::secret::v3::secret_discovery_service_client::SecretDiscoveryServiceClient;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
@@ -24,6 +25,8 @@ pub enum Service {
     Clusters,
     /// `ListenerDiscoveryService` (an `lds_config` with a server of its own).
     Listeners,
+    /// `SecretDiscoveryService` (an `sds_config` with a server of its own).
+    Secrets,
 }
 
 /// A machine with its remote procedure.
@@ -58,6 +61,10 @@ impl Rpc for Delta {
                 let client = ListenerDiscoveryServiceClient::new(channel);
                 client.max_decoding_message_size(max_message).delta_listeners(requests).await
             }
+            Service::Secrets => {
+                let client = SecretDiscoveryServiceClient::new(channel);
+                client.max_decoding_message_size(max_message).delta_secrets(requests).await
+            }
         };
         responses.map(Response::into_inner)
     }
@@ -86,6 +93,10 @@ impl Rpc for Sotw {
             Service::Listeners => {
                 let client = ListenerDiscoveryServiceClient::new(channel);
                 client.max_decoding_message_size(max_message).stream_listeners(requests).await
+            }
+            Service::Secrets => {
+                let client = SecretDiscoveryServiceClient::new(channel);
+                client.max_decoding_message_size(max_message).stream_secrets(requests).await
             }
         };
         responses.map(Response::into_inner)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::protocol::{Machine, PerKind, Subscribed};
 use super::subscription::Interest;
 use super::{Sink, Status};
-use crate::snapshot::Kind;
+use crate::snapshot::{ClusterEntry, Kind};
 use crate::store::{Applied, Batch};
 
 /// What is asked over the stream besides the names that the sink wants.
@@ -85,6 +85,11 @@ impl<'a, M: Machine, S: Sink> Session<'a, M, S> {
             let waits = self.machine.asks(kind) && unanswered;
             self.due[kind] = waits.then(|| now + self.patience.silence);
         }
+    }
+
+    /// A cluster of the configuration in force.
+    pub(super) fn cluster(&self, name: &str) -> Option<Arc<ClusterEntry>> {
+        self.sink.borrow().cluster(name)
     }
 
     /// A response arrived.

@@ -1,10 +1,11 @@
 //! Where the control plane is, and how a connection to it is made.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,6 +21,9 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
 
+use crate::model::address::{self, Address};
+use crate::model::cluster::Transport;
+use crate::snapshot::ClusterEntry;
 use crate::verify::explain;
 
 /// A gRPC server.
@@ -33,8 +37,8 @@ pub struct Target {
     pub tls: Option<Tls>,
     /// For each address, name resolution and the TLS handshake included.
     pub connect_timeout: Duration,
-    /// HTTP/2 PING.
-    pub keepalive: Keepalive,
+    /// HTTP/2 PING; `None`: none is sent.
+    pub keepalive: Option<Keepalive>,
 }
 
 /// One place to connect to.
@@ -78,6 +82,16 @@ impl fmt::Debug for Tls {
     }
 }
 
+impl Peer {
+    fn of(target: &address::Target) -> Self {
+        match target {
+            address::Target::Address(Address::Socket(at)) => Self::Address(*at),
+            address::Target::Address(Address::Pipe { path, .. }) => Self::Path(path.to_path_buf()),
+            address::Target::Name { host, port } => Self::Name(Arc::clone(host), *port),
+        }
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -94,6 +108,12 @@ pub enum ConnectError {
     /// A bootstrap without one.
     #[error("no address is known")]
     NoPeer,
+    /// See there.
+    #[error("there is no cluster {0}")]
+    NoCluster(Arc<str>),
+    /// The connection would not be what the cluster asks for.
+    #[error("cluster {0}: only plain connections are made to a server of secrets")]
+    Transport(Arc<str>),
     /// The last of the addresses that were tried.
     #[error("{peer}: {}", explain::refusal(source).unwrap_or_else(|| source.to_string()))]
     Io {
@@ -122,6 +142,29 @@ pub enum ConnectError {
 }
 
 impl Target {
+    /// The endpoints of a cluster of the configuration, in its order of priority. No PINGs are sent: gRPC's servers take
+    /// more than one in five minutes for an attack, and SPIRE's agent is one of them.
+    ///
+    /// # Errors
+    /// It has none, or wants TLS.
+    pub fn of_cluster(entry: &ClusterEntry, authority: Option<&Arc<str>>) -> Result<Self, ConnectError> {
+        let cluster = &*entry.cluster;
+        if cluster.transport != Transport::Raw {
+            return Err(ConnectError::Transport(Arc::clone(&cluster.name)));
+        }
+        let mut localities: Vec<_> = entry.assignment.localities.iter().collect();
+        localities.sort_by_key(|locality| locality.priority);
+        let endpoints = localities.into_iter().flat_map(|locality| &locality.endpoints);
+        let peers: Vec<_> = endpoints.map(|endpoint| Peer::of(&endpoint.target)).collect();
+        Ok(Self {
+            peers,
+            authority: Arc::clone(authority.unwrap_or(&cluster.name)),
+            tls: None,
+            connect_timeout: cluster.connect_timeout,
+            keepalive: None,
+        })
+    }
+
     /// Connects anew. The channel is for one stream: it does not reconnect by itself, so that every attempt is ours.
     ///
     /// # Errors
@@ -131,13 +174,14 @@ impl Target {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let origin = Uri::builder().scheme(scheme).authority(&*self.authority).path_and_query("/").build();
         let origin = origin.map_err(|_| ConnectError::Authority { authority: Arc::clone(&self.authority) })?;
-        let endpoint = Endpoint::from_static("http://control-plane")
+        let mut endpoint = Endpoint::from_static("http://control-plane")
             .origin(origin)
-            .http2_keep_alive_interval(self.keepalive.interval)
-            .keep_alive_timeout(self.keepalive.timeout)
-            .keep_alive_while_idle(true)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(WINDOW);
+        if let Some(Keepalive { interval, timeout }) = self.keepalive {
+            endpoint = endpoint.http2_keep_alive_interval(interval);
+            endpoint = endpoint.keep_alive_timeout(timeout).keep_alive_while_idle(true);
+        }
         let channel = endpoint.connect_with_connector(Once(Some(io)));
         match tokio::time::timeout(self.connect_timeout, channel).await {
             Ok(channel) => Ok(channel?),
@@ -162,7 +206,7 @@ impl Target {
 
     async fn dial_one(&self, peer: &Peer) -> io::Result<Io> {
         let stream = match peer {
-            Peer::Path(path) => return self.secure(UnixStream::connect(path).await?).await,
+            Peer::Path(path) => return self.secure(UnixStream::connect(&*named(path)).await?).await,
             Peer::Address(address) => TcpStream::connect(address).await?,
             Peer::Name(name, port) => TcpStream::connect((&**name, *port)).await?,
         };
@@ -174,6 +218,14 @@ impl Target {
         let Some(Tls { config, name }) = &self.tls else { return Ok(Io(Box::pin(stream))) };
         let stream: TlsStream<S> = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await?;
         Ok(Io(Box::pin(stream)))
+    }
+}
+
+/// A leading `@` stands for the abstract namespace, as in Envoy.
+fn named(path: &Path) -> Cow<'_, Path> {
+    match path.to_str().and_then(|text| text.strip_prefix('@')) {
+        Some(name) => PathBuf::from(format!("\0{name}")).into(),
+        None => path.into(),
     }
 }
 
@@ -235,7 +287,7 @@ mod tests {
             authority: "localhost:5678".into(),
             tls: None,
             connect_timeout: Duration::from_millis(200),
-            keepalive: Keepalive::default(),
+            keepalive: None,
         }
     }
 

@@ -72,10 +72,13 @@ async fn the_dump_is_a_config_dump_without_secrets() {
     assert_eq!(clusters.dynamic_warming_clusters.len(), 2, "one waits, one was never good");
     let listeners = ListenersConfigDump::decode(dump.configs[3].value.as_slice()).unwrap();
     let names: Vec<&str> = listeners.dynamic_listeners.iter().map(|l| &*l.name).collect();
-    assert_eq!(names, ["inbound:1", "bad-listener"]);
-    assert!(listeners.dynamic_listeners[1].active_state.is_none());
+    assert_eq!(names, ["inbound:1", "new:1", "bad-listener"]);
+    let states = listeners.dynamic_listeners.iter().map(|l| (l.active_state.is_some(), l.warming_state.is_some()));
+    assert_eq!(states.collect::<Vec<_>>(), [(true, true), (false, true), (false, false)]);
     let secrets = SecretsConfigDump::decode(dump.configs[6].value.as_slice()).unwrap();
     assert_eq!((secrets.static_secrets.len(), secrets.dynamic_active_secrets.len()), (1, 1));
+    let [late] = &*secrets.dynamic_warming_secrets else { panic!("{secrets:?}") };
+    assert_eq!((&*late.name, &*late.version_info), ("late", "uninitialized"));
 
     let endpoints = &document["configs"][2]["dynamic_endpoint_configs"][0]["endpoint_config"];
     assert_eq!(endpoints["cluster_name"], "default:backend-0");

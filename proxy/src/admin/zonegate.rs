@@ -1,5 +1,8 @@
 //! `/zonegate`: what the configuration asks for and this proxy does not do, and how the control plane's streams are.
 
+mod secrets;
+
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,6 +24,7 @@ pub(super) fn zonegate(state: &AdminState, query: &Query, writers: &Writers) -> 
         snapshot: state.view.snapshot.load_full(),
         listening: state.system.all(),
         xds: state.view.status.load_full(),
+        servers: state.view.secret_servers.load_full(),
     };
     if query.get("format") == Some("json") {
         return answer::json_stream(writers, move |out| answer::pretty(out, &page.to_json()));
@@ -32,6 +36,7 @@ struct Page {
     snapshot: Arc<Snapshot>,
     listening: Vec<crate::system::Status>,
     xds: Arc<Status>,
+    servers: Arc<BTreeMap<Arc<str>, Arc<Status>>>,
 }
 
 /// One thing to tell: where, and what.
@@ -51,13 +56,18 @@ impl Page {
             path: ignored.path.to_string(),
             text: ignored.note.to_string(),
         };
-        let listeners = self.snapshot.listeners.iter();
+        let listeners = self.snapshot.all_listeners();
+        let secrets = self.snapshot.secrets.iter();
         let clusters = self.snapshot.clusters.iter().chain(self.snapshot.warming.iter());
         let notes = self.snapshot.endpoint_notes.iter();
         sorted(
             listeners
                 .flat_map(|(name, entry)| entry.ignored.iter().map(move |i| line("listener", name, i)))
                 .chain(clusters.flat_map(|(name, entry)| entry.ignored.iter().map(move |i| line("cluster", name, i))))
+                .chain(
+                    secrets
+                        .flat_map(|(secret, entry)| entry.ignored.iter().map(move |i| line("secret", &secret.name, i))),
+                )
                 .chain(notes.flat_map(|(name, ignored)| ignored.iter().map(move |i| line("endpoints", name, i))))
                 .collect(),
         )
@@ -76,7 +86,7 @@ impl Page {
 
     /// Chains and clusters that refuse their connections; not those of the xDS client.
     fn refusing(&self) -> Vec<Line> {
-        let lines = self.snapshot.listeners.iter().flat_map(|(name, entry)| {
+        let lines = self.snapshot.all_listeners().flat_map(|(name, entry)| {
             entry.unsupported.iter().map(move |(chain, why)| Line {
                 kind: "listener",
                 resource: Arc::clone(name),
@@ -117,12 +127,14 @@ impl Page {
     }
 
     fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let Snapshot { generation, listeners, clusters, warming, .. } = &*self.snapshot;
+        let Snapshot { generation, listeners, warming_listeners, clusters, warming, .. } = &*self.snapshot;
         writeln!(
             out,
-            "configuration {generation}: {} listeners, {} clusters, {} of them still waiting for endpoints",
+            "configuration {generation}: {} listeners, {} waiting for secrets; {} clusters, {} waiting for endpoints or \
+             secrets",
             listeners.size(),
-            clusters.size() + warming.size(),
+            warming_listeners.size(),
+            clusters.size(),
             warming.size()
         )?;
         for (_, title, lines) in self.sections() {
@@ -131,6 +143,7 @@ impl Page {
                 writeln!(out, "  {kind} {resource}: {path}: {text}")?;
             }
         }
+        secrets::write(&self.snapshot, &self.servers, out)?;
         writeln!(out, "\ncontrol plane's own listeners: {}", self.listening.len())?;
         for status in &self.listening {
             match &status.bound {
@@ -159,6 +172,8 @@ impl Page {
         });
         page["listening"] = listening.collect::<Vec<_>>().into();
         page["xds"] = xds_json(&self.xds);
+        page["secrets"] = secrets::json(&self.snapshot);
+        page["secret_servers"] = self.servers.iter().map(|(name, s)| (name.to_string(), xds_json(s))).collect();
         page
     }
 }

@@ -10,8 +10,8 @@ use super::family::{Family, FamilyView};
 use super::scope::{AnyScope, Scope};
 use super::sets::{
     CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
-    ListenerStat, LocalRateLimitStat, ProxyProtocolStat, RuntimeStat, ServerStat, SslFactoryStat, SslStat,
-    SubscriptionStat, TcpStat, TlsInspectorStat, ZonegateStat,
+    ListenerStat, LocalRateLimitStat, ProxyProtocolStat, RuntimeStat, SdsStat, SecretStat, ServerStat, SslFactoryStat,
+    SslStat, SubscriptionStat, TcpStat, TlsInspectorStat, ZonegateStat,
 };
 use super::sni::SniSeries;
 use super::stat::StatSet;
@@ -32,6 +32,8 @@ pub struct Registry {
     subscriptions: Family<SubscriptionStat>,
     ssl: Family<SslStat>,
     ssl_factories: Family<SslFactoryStat>,
+    sds: Family<SdsStat>,
+    secrets: Family<SecretStat>,
     tls_inspector: Arc<Scope<TlsInspectorStat>>,
     server: Arc<Scope<ServerStat>>,
     listener_manager: Arc<Scope<ListenerManagerStat>>,
@@ -64,6 +66,8 @@ impl Registry {
             subscriptions: Family::default(),
             ssl: Family::default(),
             ssl_factories: Family::default(),
+            sds: Family::default(),
+            secrets: Family::default(),
             tls_inspector: single(workers),
             server,
             listener_manager: single(workers),
@@ -147,6 +151,16 @@ impl Registry {
         (self.ssl.scope(prefix, self.workers), factory)
     }
 
+    /// `sds.<secret>.…` beside its subscription's.
+    pub fn sds(&self, secret: &str) -> Arc<Scope<SdsStat>> {
+        self.sds.scope(&sanitize(secret), self.workers)
+    }
+
+    /// Ours: what there is to know of a secret.
+    pub fn secret(&self, name: &str) -> Arc<Scope<SecretStat>> {
+        self.secrets.scope(&sanitize(name), self.workers)
+    }
+
     /// `tls_inspector.…`
     pub fn tls_inspector(&self) -> Arc<Scope<TlsInspectorStat>> {
         Arc::clone(&self.tls_inspector)
@@ -220,6 +234,8 @@ impl Registry {
         self.subscriptions.reset();
         self.ssl.reset();
         self.ssl_factories.reset();
+        self.sds.reset();
+        self.secrets.reset();
         self.tls_inspector.reset_counters();
         self.server.reset_counters();
         self.listener_manager.reset_counters();
@@ -244,6 +260,8 @@ impl Registry {
         see(self.proxy_protocols.view());
         see(one(&self.runtime));
         see(one(&self.server));
+        see(self.sds.view());
+        see(self.secrets.view());
         see(self.subscriptions.view());
         see(self.ssl.view());
         see(self.ssl_factories.view());

@@ -129,7 +129,7 @@ fn target(cx: &mut Context, cluster: Cluster, authority: String, statics: &Stati
         Some(socket) => cx.at("transport_socket", |cx| tls::socket(cx, socket, statics, &peers))?,
     };
     // Envoy's TCP keepalive of this cluster is our HTTP/2 PING, which also notices a peer that only forwards.
-    Ok(Target { peers, authority: authority.into(), tls, connect_timeout, keepalive: Keepalive::default() })
+    Ok(Target { peers, authority: authority.into(), tls, connect_timeout, keepalive: Some(Keepalive::default()) })
 }
 
 fn peer(

@@ -66,6 +66,7 @@ pub(super) fn read(cx: &mut Context, grpc: GoogleGrpc) -> Result<Google, Rejecti
     let args = channel_args.map(|a| a.args).unwrap_or_default();
     let (keepalive, max_message) = cx.at("channel_args", |cx| self::args(cx, args));
     let peers = vec![peer];
+    let keepalive = Some(keepalive);
     let target = Target { peers, authority: authority.into(), tls, connect_timeout: CONNECT_TIMEOUT, keepalive };
     Ok(Google { target, credentials, max_message })
 }

@@ -216,7 +216,7 @@ fn google_grpc_targets() {
     ] {
         let ads = with(uri).dynamic.ads.unwrap();
         assert_eq!((ads.target.peers[0].to_string().as_str(), &*ads.target.authority), (peer, authority));
-        assert_eq!(ads.target.keepalive.interval, Duration::from_secs(5));
+        assert_eq!(ads.target.keepalive.unwrap().interval, Duration::from_secs(5));
         assert_eq!(&*ads.metadata[0].prefix, "Bearer ");
     }
 }

@@ -37,6 +37,17 @@ impl Hash for SecretRef {
     }
 }
 
+impl fmt::Display for SecretRef {
+    /// The name, and the source where it is not the control plane or the bootstrap.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            SecretSource::Ads | SecretSource::Static => f.write_str(&self.name),
+            SecretSource::File { path, .. } => write!(f, "{} ({})", self.name, path.display()),
+            SecretSource::Grpc(source) => write!(f, "{} ({})", self.name, source.cluster),
+        }
+    }
+}
+
 /// Where a secret comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SecretSource {

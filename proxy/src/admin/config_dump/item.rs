@@ -12,6 +12,7 @@ use envoy_types::pb::envoy::admin::v3::endpoints_config_dump::{DynamicEndpointCo
 use envoy_types::pb::envoy::admin::v3::listeners_config_dump::{DynamicListener, DynamicListenerState, StaticListener};
 use envoy_types::pb::envoy::admin::v3::routes_config_dump::{DynamicRouteConfig, StaticRouteConfig};
 use envoy_types::pb::envoy::admin::v3::secrets_config_dump::{DynamicSecret, StaticSecret};
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::Secret;
 use envoy_types::pb::google::protobuf::{Any, Timestamp};
 use prost::{Message, Name};
 use serde_json::{Value, json};
@@ -34,6 +35,8 @@ pub(super) enum Item {
     DynamicListener {
         name: Arc<str>,
         source: Option<Arc<Source>>,
+        /// Waits for its secrets.
+        warming: Option<Arc<Source>>,
         rejected: Option<Arc<Rejected>>,
     },
     StaticEndpoints(Arc<Cluster>),
@@ -48,9 +51,11 @@ pub(super) enum Item {
         name: Arc<str>,
         source: Arc<Source>,
     },
+    /// In force, refused, or both; with neither it is waited for.
     DynamicSecret {
         name: Arc<str>,
-        source: Arc<Source>,
+        source: Option<Arc<Source>>,
+        rejected: Option<Arc<Rejected>>,
     },
 }
 
@@ -102,9 +107,14 @@ impl Item {
                 let last_updated = Some(timestamp(source.updated));
                 StaticListener { listener: any(Kind::Listener, &source.body), last_updated }.encode_to_vec()
             }
-            Self::DynamicListener { name, source, rejected } => {
-                dynamic_listener(name, source.as_deref(), rejected.as_deref()).encode_to_vec()
+            Self::DynamicListener { name, source, warming, rejected } => DynamicListener {
+                name: name.to_string(),
+                active_state: source.as_deref().map(listener_state),
+                warming_state: warming.as_deref().map(listener_state),
+                error_state: rejected.as_ref().map(|rejected| failure(Kind::Listener, rejected)),
+                ..DynamicListener::default()
             }
+            .encode_to_vec(),
             Self::StaticEndpoints(cluster) => {
                 let endpoint_config = any(Kind::Endpoints, &assignment(cluster).encode_to_vec());
                 StaticEndpointConfig { endpoint_config, ..StaticEndpointConfig::default() }.encode_to_vec()
@@ -130,11 +140,16 @@ impl Item {
                 secret: any(Kind::Secret, &source.body),
             }
             .encode_to_vec(),
-            Self::DynamicSecret { name, source } => DynamicSecret {
+            Self::DynamicSecret { name, source, rejected } => DynamicSecret {
                 name: name.to_string(),
-                version_info: source.version.to_string(),
-                last_updated: Some(timestamp(source.updated)),
-                secret: any(Kind::Secret, &source.body),
+                // As Envoy says of one that has not come.
+                version_info: source.as_ref().map_or("uninitialized", |source| &source.version).to_owned(),
+                last_updated: source.as_ref().map(|source| timestamp(source.updated)),
+                secret: match source {
+                    Some(source) => any(Kind::Secret, &source.body),
+                    None => any(Kind::Secret, &Secret { name: name.to_string(), ..Secret::default() }.encode_to_vec()),
+                },
+                error_state: rejected.as_ref().map(|rejected| failure(Kind::Secret, rejected)),
                 ..DynamicSecret::default()
             }
             .encode_to_vec(),
@@ -142,16 +157,11 @@ impl Item {
     }
 }
 
-fn dynamic_listener(name: &str, source: Option<&Source>, rejected: Option<&Rejected>) -> DynamicListener {
-    DynamicListener {
-        name: name.to_owned(),
-        active_state: source.map(|source| DynamicListenerState {
-            version_info: source.version.to_string(),
-            listener: any(Kind::Listener, &source.body),
-            last_updated: Some(timestamp(source.updated)),
-        }),
-        error_state: rejected.map(|rejected| failure(Kind::Listener, rejected)),
-        ..DynamicListener::default()
+fn listener_state(source: &Source) -> DynamicListenerState {
+    DynamicListenerState {
+        version_info: source.version.to_string(),
+        listener: any(Kind::Listener, &source.body),
+        last_updated: Some(timestamp(source.updated)),
     }
 }
 
@@ -204,7 +214,8 @@ mod tests {
             at: SystemTime::UNIX_EPOCH,
             body: Bytes::from_static(body),
         };
-        let item = Item::DynamicListener { name: "x".into(), source: None, rejected: Some(Arc::new(rejected)) };
+        let item =
+            Item::DynamicListener { name: "x".into(), source: None, warming: None, rejected: Some(Arc::new(rejected)) };
         item.to_json(&Converter::new().unwrap())["error_state"].clone()
     }
 

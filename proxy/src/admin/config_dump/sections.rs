@@ -102,18 +102,32 @@ fn clusters(snapshot: &Snapshot, version: &str, names: &Names) -> Section {
 
 fn listeners(snapshot: &Snapshot, version: &str, names: &Names) -> Section {
     let (mut fixed, mut dynamic) = (Vec::new(), Vec::new());
+    let warming = |name: &Arc<str>| snapshot.warming_listeners.get(name).map(|entry| Arc::clone(&entry.source));
     for (name, entry) in sorted(&snapshot.listeners, names) {
         let source = Arc::clone(&entry.source);
         if source.fixed {
             fixed.push(Item::StaticListener(source));
             continue;
         }
-        let rejected = rejected(snapshot, Kind::Listener, name);
-        dynamic.push(Item::DynamicListener { name: Arc::clone(name), source: Some(source), rejected });
+        let (warming, rejected) = (warming(name), rejected(snapshot, Kind::Listener, name));
+        dynamic.push(Item::DynamicListener { name: Arc::clone(name), source: Some(source), warming, rejected });
+    }
+    for (name, entry) in sorted(&snapshot.warming_listeners, names) {
+        let source = Arc::clone(&entry.source);
+        if snapshot.listeners.contains_key(name) {
+            continue;
+        }
+        if source.fixed {
+            fixed.push(Item::StaticListener(source));
+            continue;
+        }
+        let (name, rejected) = (Arc::clone(name), rejected(snapshot, Kind::Listener, name));
+        dynamic.push(Item::DynamicListener { name, source: None, warming: Some(source), rejected });
     }
     for (name, rejected) in all_rejected(snapshot, Kind::Listener, names) {
-        if !snapshot.listeners.contains_key(&name) {
-            dynamic.push(Item::DynamicListener { name, source: None, rejected: Some(rejected) });
+        if !snapshot.listeners.contains_key(&name) && !snapshot.warming_listeners.contains_key(&name) {
+            let (source, warming) = (None, None);
+            dynamic.push(Item::DynamicListener { name, source, warming, rejected: Some(rejected) });
         }
     }
     let fields = vec![
@@ -141,15 +155,31 @@ fn routes(snapshot: &Snapshot, names: &Names) -> Section {
     Section { message: "RoutesConfigDump", fields }
 }
 
+/// Secrets by name, those that something waits for too.
 fn secrets(snapshot: &Snapshot, names: &Names) -> Section {
-    let (mut fixed, mut active) = (Vec::new(), Vec::new());
-    for (name, source) in of_kind(snapshot, Kind::Secret, names) {
-        match source.fixed {
-            true => fixed.push(Item::StaticSecret { name, source }),
-            false => active.push(Item::DynamicSecret { name, source }),
+    let (mut fixed, mut active, mut warming) = (Vec::new(), Vec::new(), Vec::new());
+    let mut held: Vec<_> = snapshot.secrets.iter().filter(|(secret, _)| names.match_all(&secret.name)).collect();
+    held.sort_unstable_by_key(|(secret, _)| secret.to_string());
+    for (secret, entry) in held {
+        let (name, source) = (Arc::clone(&secret.name), Arc::clone(&entry.source));
+        if source.fixed {
+            fixed.push(Item::StaticSecret { name, source });
+        } else {
+            let rejected = rejected(snapshot, Kind::Secret, &secret.to_string().into());
+            active.push(Item::DynamicSecret { name, source: Some(source), rejected });
         }
     }
-    let fields = vec![("static_secrets", Content::Many(fixed)), ("dynamic_active_secrets", Content::Many(active))];
+    for secret in &*snapshot.missing_secrets {
+        if names.match_all(&secret.name) {
+            let rejected = rejected(snapshot, Kind::Secret, &secret.to_string().into());
+            warming.push(Item::DynamicSecret { name: Arc::clone(&secret.name), source: None, rejected });
+        }
+    }
+    let fields = vec![
+        ("static_secrets", Content::Many(fixed)),
+        ("dynamic_active_secrets", Content::Many(active)),
+        ("dynamic_warming_secrets", Content::Many(warming)),
+    ];
     Section { message: "SecretsConfigDump", fields }
 }
 

@@ -8,8 +8,11 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use config::json::Converter;
 use config::model::address::Address;
+use config::model::tls::{Secret, SecretRef, SecretSource};
 use config::reject::{FieldPath, Ignored, Rejection, Unsupported};
-use config::snapshot::{Changes, ClusterEntry, HeldChains, Kind, ListenerEntry, Rejected, Snapshot, Source};
+use config::snapshot::{
+    Changes, ClusterEntry, HeldChains, Kind, ListenerEntry, Rejected, SecretEntry, Snapshot, Source,
+};
 use config::xds::Status;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -87,7 +90,11 @@ impl World {
             drain_strategy: Strategy::Immediate,
         };
         let state = AdminState {
-            view: Arc::new(View { snapshot: ArcSwap::from_pointee(snapshot), status: ArcSwap::from_pointee(status) }),
+            view: Arc::new(View {
+                snapshot: ArcSwap::from_pointee(snapshot),
+                status: ArcSwap::from_pointee(status),
+                ..View::default()
+            }),
             clusters,
             registry: Arc::clone(&registry),
             tags: Arc::new(Tags::default()),
@@ -192,6 +199,10 @@ fn cluster(name: &str, fixed: bool) -> Arc<ClusterEntry> {
     })
 }
 
+fn secret_ref(name: &str, source: SecretSource) -> Arc<SecretRef> {
+    Arc::new(SecretRef { name: name.into(), source, initial_fetch_timeout: Duration::from_secs(15) })
+}
+
 fn path(path: &str) -> FieldPath {
     FieldPath(path.into())
 }
@@ -251,8 +262,16 @@ pub(super) fn configuration(dynamic: usize) -> Snapshot {
     let note = Ignored { path: path("policy.drop_overloads"), note: "never mind" };
     snapshot.endpoint_notes.insert_mut("default:backend-1".into(), [note].into());
     let secret = json!({"name": "id", "tls_certificate": {"private_key": {"inline_string": SECRET}}});
-    snapshot.other.insert_mut((Kind::Secret, "id".into()), source(Kind::Secret, &secret, false));
-    snapshot.other.insert_mut((Kind::Secret, "cp".into()), source(Kind::Secret, &json!({"name": "cp"}), true));
+    for (name, from, source) in [
+        ("id", SecretSource::Ads, source(Kind::Secret, &secret, false)),
+        ("cp", SecretSource::Static, source(Kind::Secret, &json!({"name": "cp"}), true)),
+    ] {
+        let entry = SecretEntry { secret: Secret::Generic, source, ignored: Box::default(), received: 0 };
+        snapshot.secrets.insert_mut(secret_ref(name, from), Arc::new(entry));
+    }
+    snapshot.missing_secrets = [secret_ref("late", SecretSource::Ads)].into();
+    snapshot.warming_listeners.insert_mut("inbound:1".into(), listener("inbound:1"));
+    snapshot.warming_listeners.insert_mut("new:1".into(), listener("new:1"));
     snapshot.other.insert_mut((Kind::Route, "r".into()), source(Kind::Route, &json!({"name": "r"}), false));
     let layer = json!({"name": "gateway.listeners", "layer": {"max": 5}});
     snapshot.other.insert_mut((Kind::Runtime, "gateway.listeners".into()), source(Kind::Runtime, &layer, false));

@@ -121,6 +121,7 @@ impl<'a> Found<'a> {
             "local_rate_limit" => self.token("envoy_local_network_ratelimit_prefix", rest),
             "listener" => self.listener(rest),
             "proxy_proto" => self.proxy_protocol(rest),
+            "sds" => self.token("envoy_xds_resource_name", rest),
             "zonegate" => self.own(rest),
             _ => {}
         }
@@ -195,8 +196,11 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// `zonegate.listener.<address>.close.<reason>`
+    /// `zonegate.listener.<address>.close.<reason>`, `zonegate.secret.<name, dots and all>.<stat>`
     fn own(&mut self, rest: &'a str) {
+        if let Some((secret, stat)) = rest.strip_prefix("secret.").and_then(|rest| rest.rsplit_once('.')) {
+            return self.take("secret", secret, stat);
+        }
         let Some((address, tail)) = rest.strip_prefix("listener.").and_then(address) else { return };
         self.take("envoy_listener_address", address, tail);
         if let Some(reason) = tail.strip_prefix("close.") {

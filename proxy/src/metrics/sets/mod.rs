@@ -11,9 +11,9 @@ mod tcp;
 pub use cluster::ClusterStat;
 pub use http::HttpStat;
 pub use listener::{ListenerStat, LocalRateLimitStat, ProxyProtocolStat, TlsInspectorStat};
-pub use own::{CloseStat, ZonegateStat};
+pub use own::{CloseStat, SecretStat, ZonegateStat};
 pub use server::{
-    ClusterManagerStat, ControlPlaneStat, FilesystemStat, ListenerManagerStat, RuntimeStat, ServerStat,
+    ClusterManagerStat, ControlPlaneStat, FilesystemStat, ListenerManagerStat, RuntimeStat, SdsStat, ServerStat,
     SubscriptionStat,
 };
 pub use ssl::{SslFactoryStat, SslStat};

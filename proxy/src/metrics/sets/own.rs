@@ -22,6 +22,13 @@ stat_set! {
 }
 
 stat_set! {
+    /// `zonegate.secret.<name>.…`: secrets, by name and source.
+    pub enum SecretStat at "zonegate.secret." {
+        gauge NotAfterSeconds = "not_after_seconds" [when_used],
+    }
+}
+
+stat_set! {
     /// `zonegate.listener.<address>.close.<reason>`: connections by why they ended, `closes_total{reason=…}`.
     pub enum CloseStat at "zonegate.listener." {
         counter Done = "close.done" [when_used],

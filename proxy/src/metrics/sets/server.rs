@@ -83,6 +83,13 @@ stat_set! {
 }
 
 stat_set! {
+    /// `sds.<secret>.…`, beside its [`SubscriptionStat`]
+    pub enum SdsStat at "sds." {
+        counter KeyRotationFailed = "key_rotation_failed",
+    }
+}
+
+stat_set! {
     /// `control_plane.…`
     pub enum ControlPlaneStat at "control_plane." {
         gauge ConnectedState = "connected_state",
