@@ -12,6 +12,7 @@ mod parse;
 mod redact;
 mod report;
 mod secrets;
+mod sources;
 mod warming;
 
 pub use parse::{Endpoints, Parsed, parse_cluster, parse_endpoints, parse_listener};

@@ -6,7 +6,7 @@
 //! ```
 //! It lives on the control runtime and is called there only; nothing is queued between it and the data path.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -264,30 +264,11 @@ impl Sink for Engine {
     }
 
     fn files(&self) -> Vec<FileSource> {
-        let wanted = self.store.wanted_secrets().filter_map(|secret| match &secret.source {
-            SecretSource::File { path, watched_directory } => Some(FileSource {
-                kind: Kind::Secret,
-                path: path.clone(),
-                watched_directory: watched_directory.clone(),
-                name: Some(Arc::clone(&secret.name)),
-            }),
-            SecretSource::Ads | SecretSource::Static | SecretSource::Grpc(_) => None,
-        });
-        wanted.collect()
+        self.store.files()
     }
 
     fn secret_servers(&self) -> Vec<(GrpcSource, Vec<Arc<str>>)> {
-        let mut servers: HashMap<&GrpcSource, Vec<Arc<str>>> = HashMap::new();
-        for secret in self.store.wanted_secrets() {
-            if let SecretSource::Grpc(source) = &secret.source {
-                servers.entry(source).or_default().push(Arc::clone(&secret.name));
-            }
-        }
-        let sorted = servers.into_iter().map(|(source, mut names)| {
-            names.sort_unstable();
-            (source.clone(), names)
-        });
-        sorted.collect()
+        self.store.secret_servers()
     }
 
     fn secret_files(&self) -> Vec<WatchedFile> {

@@ -23,7 +23,7 @@ impl Store {
     pub(super) fn upsert_cluster(&mut self, step: &mut Step, resource: &Resource) -> Result<(), Rejection> {
         let parsed = parse::cluster_with(&mut step.shared.interner, &resource.body)?;
         check_name(resource, &parsed.value.name)?;
-        let secrets = secrets::of_cluster(&parsed.value);
+        let secrets = secrets::of_cluster(&parsed.value, &parsed.names.secrets);
         self.check_static(&secrets)?;
         let known = self.snapshot.warming.get(&resource.name).or_else(|| self.snapshot.clusters.get(&resource.name));
         step.report.ignored(&resource.name, &parsed.ignored, known.map_or(&[], |entry| &*entry.ignored));

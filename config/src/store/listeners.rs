@@ -27,7 +27,7 @@ impl Store {
         if parsed.named {
             check_name(resource, &parsed.value.name)?;
         }
-        let secrets = secrets::of_listener(&parsed.value);
+        let secrets = secrets::of_listener(&parsed.value, &parsed.names.secrets);
         self.check_static(&secrets)?;
         parsed.value.name = Arc::clone(&resource.name);
         parsed.value.system = is_system(&resource.name);

@@ -126,7 +126,10 @@ pub(super) fn secret(body: &Bytes) -> ParsedSecret {
     let message: Message = cx.decode(body)?;
     let secret = match message.r#type {
         Some(Type::TlsCertificate(c)) => Secret::Certificate(crate::model::tls::proto::identity(&mut cx, c)?),
-        Some(Type::ValidationContext(_)) => Secret::Validation(Arc::default()),
+        Some(Type::ValidationContext(_)) => Secret::Validation(Arc::new(crate::model::tls::PartialValidation {
+            unsupported: Some(cx.unsupported("validation_context", "validation by secret")),
+            ..Default::default()
+        })),
         _ => Secret::Generic,
     };
     Ok((message.name, secret, cx.into_ignored()))

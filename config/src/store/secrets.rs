@@ -251,8 +251,10 @@ fn hash(files: &[WatchedFile]) -> Option<u64> {
 }
 
 /// The secrets that a listener refers to, each once.
-pub(super) fn of_listener(listener: &Listener) -> Box<[Arc<SecretRef>]> {
+pub(super) fn of_listener(listener: &Listener, names: &[Arc<str>]) -> Box<[Arc<SecretRef>]> {
+    let named = at_ads(names);
     let mut found = Distinct::default();
+    found.extend(named.iter());
     // Ten thousand chains may share one context.
     let mut last = std::ptr::null();
     for tls in listener.chains.iter().chain(&listener.default_chain).filter_map(|chain| chain.tls.as_ref()) {
@@ -264,8 +266,10 @@ pub(super) fn of_listener(listener: &Listener) -> Box<[Arc<SecretRef>]> {
 }
 
 /// The secrets that a cluster refers to, each once.
-pub(super) fn of_cluster(cluster: &Cluster) -> Box<[Arc<SecretRef>]> {
+pub(super) fn of_cluster(cluster: &Cluster, names: &[Arc<str>]) -> Box<[Arc<SecretRef>]> {
+    let named = at_ads(names);
     let mut found = Distinct::default();
+    found.extend(named.iter());
     let matches = cluster.transport_matches.iter().map(|of| &of.transport);
     for transport in matches.chain([&cluster.transport]) {
         if let Transport::Tls(tls) = transport {
@@ -273,6 +277,12 @@ pub(super) fn of_cluster(cluster: &Cluster) -> Box<[Arc<SecretRef>]> {
         }
     }
     found.into_secrets()
+}
+
+fn at_ads(names: &[Arc<str>]) -> Vec<Arc<SecretRef>> {
+    let initial_fetch_timeout = std::time::Duration::from_secs(15);
+    let of = |name: &Arc<str>| SecretRef { name: Arc::clone(name), source: SecretSource::Ads, initial_fetch_timeout };
+    names.iter().map(|name| Arc::new(of(name))).collect()
 }
 
 #[derive(Default)]

@@ -52,9 +52,9 @@ fn ads_over_a_static_cluster() {
     assert!(matches!(bootstrap.dynamic.listeners, Some(Source::Ads)));
     assert_eq!(
         bootstrap.fixed.iter().map(|b| b.kind).collect::<Vec<_>>(),
-        [Kind::Cluster, Kind::Secret, Kind::Listener]
+        [Kind::Secret, Kind::Cluster, Kind::Listener]
     );
-    assert_eq!(&*bootstrap.fixed[0].upserts[0].name, "xds");
+    assert_eq!(&*bootstrap.fixed[1].upserts[0].name, "xds");
     assert!(bootstrap.ignored.is_empty(), "{:?}", bootstrap.ignored);
     assert_eq!(bootstrap.node.id, "n");
     assert!(bootstrap.admin.is_none());
@@ -182,7 +182,7 @@ fn a_file_and_a_text_are_merged() {
         "{node: {id: other}, static_resources: {clusters: [{name: second}]}, admin: {address: {pipe: {path: /s}}}}";
     let merged = load(Some(&yaml), Some(text)).unwrap();
     assert_eq!((&*merged.node.id, &*merged.node.cluster), ("other", "c"));
-    assert_eq!(merged.fixed[0].upserts.len(), 2);
+    assert_eq!(merged.fixed[1].upserts.len(), 2);
     assert_eq!(merged.admin.unwrap().address.to_string(), "/s");
     let binary = file("b.pb", &merged.raw);
     assert_eq!(load(Some(&binary), None).unwrap().node.id, "other");
