@@ -158,6 +158,7 @@ async fn open(connection: &mut Connection, proxy: &TcpProxy) -> Result<Connected
     flow.upstream = Some(Box::new(Upstream::to(&destination.cluster)));
     let cluster = connection.shared.clusters.get(&destination.cluster).ok_or(CloseReason::NoCluster)?;
     let mut pending = cluster.admit().map_err(refused)?;
+    cluster.warmed().await;
     let most = proxy.more.as_deref().map_or(1, |m| m.max_connect_attempts.max(1));
     let mut tried: Vec<Arc<Host>> = Vec::new();
     let mut failures = 0;

@@ -1,11 +1,13 @@
 //! One cluster at run time.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use config::model;
 use config::model::metadata::Fields;
 use config::snapshot::ClusterEntry;
+use tokio::time::{Instant, sleep};
 
 use super::circuit::{Circuit, Pending};
 use super::clusters::Shared;
@@ -100,6 +102,20 @@ impl Cluster {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Waits until the names that hosts will come from are resolved for the first time, or can't be: at once in all other
+    /// clusters. Envoy holds back the listeners meanwhile. No longer than the cluster's `connect_timeout`.
+    pub async fn warmed(&self) {
+        /// Between one look and the next: such a wait is rare and short.
+        const LOOK: Duration = Duration::from_millis(10);
+        if !self.peek().waits() {
+            return;
+        }
+        let end = Instant::now() + self.config().connect_timeout;
+        while self.peek().waits() && Instant::now() < end {
+            sleep(LOOK).await;
+        }
     }
 
     /// Asks the circuit breakers for one connection; good for all attempts of one downstream connection.

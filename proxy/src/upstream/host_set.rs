@@ -25,6 +25,8 @@ pub struct HostSet {
     entry: Arc<ClusterEntry>,
     pool: Pool,
     subsets: Option<Box<subset::Index>>,
+    /// There is none, and nothing was heard yet of some name.
+    waits: bool,
 }
 
 /// Hosts by health, for the `membership_*` gauges.
@@ -56,7 +58,7 @@ pub(super) struct Built {
 impl HostSet {
     /// A set without hosts.
     pub(super) fn empty(entry: Arc<ClusterEntry>) -> Self {
-        Self { entry, pool: Pool::default(), subsets: None }
+        Self { entry, pool: Pool::default(), subsets: None, waits: false }
     }
 
     /// Joins the endpoints of `entry` with the hosts of `before`, which are kept where the address is the same, and
@@ -78,12 +80,18 @@ impl HostSet {
             // Somebody uses it: make the table here rather than on a worker.
             pool.prepare(&cluster.lb);
         }
-        Built { set: Self { entry, pool, subsets }, added, removed }
+        let waits = answers.waiting() && groups.iter().all(|group| group.hosts.is_empty());
+        Built { set: Self { entry, pool, subsets, waits }, added, removed }
     }
 
     /// The configuration.
     pub fn entry(&self) -> &Arc<ClusterEntry> {
         &self.entry
+    }
+
+    /// Whether there will be hosts only when names are resolved for the first time.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
     }
 
     /// All hosts, whatever their health, by priority.

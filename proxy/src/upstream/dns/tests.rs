@@ -22,11 +22,16 @@ type Said = Result<(&'static [&'static str], u64), &'static str>;
 struct Fake {
     said: Mutex<HashMap<String, Said>>,
     asked: Mutex<Vec<(String, DnsFamily)>>,
+    slow: Mutex<Duration>,
 }
 
 impl Fake {
     fn say(&self, name: &str, said: Said) {
         self.said.lock().unwrap().insert(name.into(), said);
+    }
+
+    fn slow(&self, by: Duration) {
+        *self.slow.lock().unwrap() = by;
     }
 
     fn asked(&self) -> usize {
@@ -38,7 +43,9 @@ impl Resolve for Fake {
     fn resolve<'a>(&'a self, name: &'a str, family: DnsFamily) -> Query<'a> {
         self.asked.lock().unwrap().push((name.into(), family));
         let said = self.said.lock().unwrap().get(name).copied().unwrap_or(Err("unknown"));
+        let slow = *self.slow.lock().unwrap();
         Box::pin(async move {
+            sleep(slow).await;
             let (addresses, ttl) = said.map_err(|e| ResolveError(e.into()))?;
             let addresses = addresses.iter().map(|a| a.parse().unwrap()).collect();
             Ok(Answer { addresses, ttl: Duration::from_secs(ttl) })
@@ -231,6 +238,30 @@ async fn hosts_serve_until_their_successors_are_known() {
     seconds(0).await;
     apply(&clusters, settings(dns()), plain(vec![named("nobody", 80), named("10.0.0.9", 1)]));
     assert_eq!(addresses(&cluster), ["10.0.0.9:1"], "somebody else serves");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_connections_wait_for_the_first_word() {
+    let (fake, clusters) = start();
+    let begun = tokio::time::Instant::now();
+    fake.slow(Duration::from_secs(1));
+    fake.say("one", Ok((&["10.0.0.1"], 0)));
+    let config = Config { connect_timeout: Duration::from_secs(3), ..settings(dns()) };
+    let cluster = apply(&clusters, config.clone(), plain(vec![named("one", 80)]));
+    cluster.warmed().await;
+    assert_eq!(addresses(&cluster), ["10.0.0.1:80"]);
+    assert_eq!(begun.elapsed().as_secs(), 1);
+    cluster.warmed().await;
+    assert_eq!(begun.elapsed().as_secs(), 1, "known");
+
+    fake.slow(Duration::from_secs(20));
+    let mute = Config { name: "b".into(), stat_name: "b".into(), ..config };
+    let cluster = apply(&clusters, mute, plain(vec![named("two", 80)]));
+    cluster.warmed().await;
+    assert_eq!(begun.elapsed().as_secs(), 4, "no longer than a connection may take");
+    seconds(20).await;
+    cluster.warmed().await;
+    assert_eq!(begun.elapsed().as_secs(), 24, "a failure is a word too");
 }
 
 /// `/etc/hosts` is asked before any name server.
