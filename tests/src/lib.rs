@@ -26,6 +26,7 @@ pub mod process;
 pub mod prometheus;
 pub mod secrets;
 pub mod sidecar;
+pub mod stage;
 pub mod story;
 pub mod tls;
 pub mod verdict;

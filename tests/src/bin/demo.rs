@@ -5,10 +5,8 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::error::Error;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -19,13 +17,11 @@ use tests::client::{line, mtls, peer_certificate};
 use tests::http;
 use tests::mesh_service::{Answer, MeshService};
 use tests::prometheus::Stats;
+use tests::stage::{Outcome, play, spawn};
 use tests::wait::until;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::Child;
 use tokio::sync::mpsc;
-
-type Outcome<T> = Result<T, Box<dyn Error>>;
 
 const BACKEND: &str = "a601e0c00295a9fbe.backend.8080.default.ms";
 const ORDERS: &str = "sni.msvc.default.east.shop.orders.http";
@@ -34,14 +30,7 @@ const CATALOG: &str = "a98c9bcf12043de43.catalog.8080.default.ms";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome<()> {
-    let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = demo() => return done,
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated.recv() => {}
-    }
-    println!("\nStopped.");
-    Ok(())
+    play(demo()).await
 }
 
 async fn demo() -> Outcome<()> {
@@ -172,29 +161,6 @@ impl Zone {
         };
         Ok(format!("{name} {why}"))
     }
-}
-
-/// Starts the program; its standard output is the access log, its standard error goes to a file.
-fn spawn(program: &Path, bootstrap: &Path) -> Outcome<(Child, mpsc::UnboundedReceiver<String>)> {
-    let mut process = Command::new(program)
-        .arg("-c")
-        .arg(bootstrap)
-        .args(["--file-flush-interval-msec", "100"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(bootstrap.with_extension("log"))?)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| format!("{}: {error}; `make demo` builds it", program.display()))?;
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let mut lines = BufReader::new(process.stdout.take().ok_or("no output")?).lines();
-    tokio::spawn(async move {
-        while let Ok(Some(line)) = lines.next_line().await {
-            // Nobody listens any more once the demo ends.
-            let _ = sender.send(line);
-        }
-    });
-    Ok((process, receiver))
 }
 
 fn replace_ports(value: &mut Value, port: &mut impl FnMut(u64) -> std::io::Result<u16>) -> std::io::Result<()> {
