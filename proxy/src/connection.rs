@@ -12,6 +12,7 @@ use crate::control::Registered;
 use crate::error::CloseReason;
 use crate::listener::{Accepted, Active, ChainState, Facts, Version, fingerprint, first_bytes, read_proxy_protocol};
 use crate::metrics::{ListenerStat, TlsInspectorStat};
+use crate::rbac;
 use crate::report::Report;
 use crate::report::flow::Flow;
 use crate::shared::{OpenPermit, Shared};
@@ -94,6 +95,8 @@ impl Connection {
         if !chain.admit(self.report.flow().start) {
             return Err(CloseReason::RateLimited);
         }
+        // Before anything upstream; who the peer is, a TLS handshake tells.
+        rbac::ask(&chain.gate, &mut self.report, &self.control, None).await?;
         if chain.chain.tls.is_some() {
             return Err(CloseReason::Unsupported);
         }

@@ -38,6 +38,8 @@ pub enum CloseReason {
     HelloLimit,
     /// `local_ratelimit` has no token left.
     RateLimited,
+    /// No permission, as RBAC decided.
+    RbacDenied,
     /// The chain holds a filter that this version can't run.
     Unsupported,
     /// The cluster is not known (any more).
@@ -217,6 +219,7 @@ impl CloseReason {
             Self::GlobalLimit => "global_limit",
             Self::HelloLimit => "hello_limit",
             Self::RateLimited => "rate_limited",
+            Self::RbacDenied => "rbac_denied",
             Self::Unsupported => "unsupported",
             Self::NoCluster => "no_cluster",
             Self::NoHealthyUpstream => "no_healthy_upstream",
@@ -258,6 +261,7 @@ impl CloseReason {
             | Self::ListenerLimit
             | Self::HelloLimit
             | Self::RateLimited
+            | Self::RbacDenied
             | Self::Unsupported
             | Self::Drained
             | Self::HostRemoved

@@ -14,6 +14,7 @@ pub mod lifecycle;
 pub mod listener;
 pub mod metrics;
 pub mod process;
+pub mod rbac;
 pub mod relay;
 pub mod report;
 pub mod runtime;

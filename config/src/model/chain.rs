@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::http::HttpManager;
+use super::rbac::Rbac;
 use super::tcp_proxy::TcpProxy;
 use super::tls::DownstreamTls;
 use crate::reject::Unsupported;
@@ -35,6 +36,8 @@ pub struct FilterChain {
 pub enum NetworkFilter {
     /// `envoy.filters.network.local_ratelimit`.
     LocalRateLimit(Arc<LocalRateLimit>),
+    /// `envoy.filters.network.rbac`.
+    Rbac(Arc<Rbac>),
 }
 
 /// A token bucket on new connections.
@@ -121,6 +124,23 @@ pub struct Cidr {
     pub address: IpAddr,
     /// Length of the prefix in bits.
     pub prefix: u8,
+}
+
+impl Cidr {
+    /// Whether it holds an address of its own family.
+    pub fn contains(self, address: IpAddr) -> bool {
+        match (self.address, address) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let shift = 32_u32.saturating_sub(u32::from(self.prefix));
+                net.to_bits().checked_shr(shift).unwrap_or(0) == ip.to_bits().checked_shr(shift).unwrap_or(0)
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let shift = 128_u32.saturating_sub(u32::from(self.prefix));
+                net.to_bits().checked_shr(shift).unwrap_or(0) == ip.to_bits().checked_shr(shift).unwrap_or(0)
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
 }
 
 pub(crate) mod proto;

@@ -135,7 +135,8 @@ pub(crate) fn check_known(cx: &Context, category: Category, name: &str, type_nam
     if known || wrapped { Ok(()) } else { Err(unknown(cx, name, type_name)) }
 }
 
-fn unknown(cx: &Context, name: &str, type_url: &str) -> Rejection {
+/// What Envoy says of a type that it does not know.
+pub(crate) fn unknown(cx: &Context, name: &str, type_url: &str) -> Rejection {
     cx.reject(
         "typed_config",
         format!("didn't find a registered implementation for '{name}' with type URL: '{type_url}'"),

@@ -12,7 +12,9 @@ pub mod endpoint;
 pub(crate) mod extension;
 pub mod http;
 pub mod listener;
+pub mod matcher;
 pub mod metadata;
+pub mod rbac;
 pub mod tcp_proxy;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use config::model::chain::{FilterChain, Handler, SourceType, TransportProtocol};
+use config::model::chain::{FilterChain, Handler, NetworkFilter, SourceType, TransportProtocol};
 use config::model::listener::{Direction, Listener};
 use config::runtime::Numbers;
 use config::snapshot::{Changes, Snapshot};
@@ -54,9 +54,11 @@ impl Version {
         let local = |c: &Arc<FilterChain>| {
             let m = &c.matches;
             let matched = m.destination_port.is_some() || !m.destination.is_empty() || m.source_type != SourceType::Any;
-            matched || matches!(&c.handler, Handler::TcpProxy(proxy) if proxy.more.is_some())
+            let permitted = c.filters.iter().any(|filter| matches!(filter, NetworkFilter::Rbac(_)));
+            matched || permitted || matches!(&c.handler, Handler::TcpProxy(proxy) if proxy.more.is_some())
         };
-        let wants_local = !listener.access_logs.is_empty() || listener.chains.iter().any(local);
+        let wants_local =
+            !listener.access_logs.is_empty() || listener.chains.iter().chain(&listener.default_chain).any(local);
         let proxy_protocol =
             listener.proxy_protocol.as_ref().map(|p| shared.registry.proxy_protocol(p.stat_prefix.as_deref()));
         let reporter = Reporter::new(&listener, &shared.registry, &shared.sinks);

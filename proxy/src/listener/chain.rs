@@ -279,22 +279,8 @@ fn ranges(ranges: &[Cidr], address: Option<SocketAddr>) -> Option<u32> {
 fn specificity(range: Option<Cidr>, address: Option<IpAddr>) -> Option<u32> {
     match (range, address) {
         (None, _) => Some(0),
-        (Some(range), Some(address)) if contains(range, address) => Some(u32::from(range.prefix) + 1),
+        (Some(range), Some(address)) if range.contains(address.to_canonical()) => Some(u32::from(range.prefix) + 1),
         (Some(_), _) => None,
-    }
-}
-
-fn contains(range: Cidr, address: IpAddr) -> bool {
-    match (range.address, address.to_canonical()) {
-        (IpAddr::V4(net), IpAddr::V4(ip)) => {
-            let shift = 32_u32.saturating_sub(u32::from(range.prefix));
-            net.to_bits().checked_shr(shift).unwrap_or(0) == ip.to_bits().checked_shr(shift).unwrap_or(0)
-        }
-        (IpAddr::V6(net), IpAddr::V6(ip)) => {
-            let shift = 128_u32.saturating_sub(u32::from(range.prefix));
-            net.to_bits().checked_shr(shift).unwrap_or(0) == ip.to_bits().checked_shr(shift).unwrap_or(0)
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
     }
 }
 

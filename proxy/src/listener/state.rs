@@ -7,6 +7,7 @@ use std::time::Instant;
 use config::model::chain::{FilterChain, LocalRateLimit, NetworkFilter};
 
 use crate::metrics::{LocalRateLimitStat, Registry, Scope, TcpStat};
+use crate::rbac::Gate;
 
 /// A chain and its counters and token buckets.
 #[derive(Debug)]
@@ -14,17 +15,21 @@ pub struct ChainState {
     /// As configured.
     pub chain: Arc<FilterChain>,
     buckets: Box<[Bucket]>,
+    /// Its permissions.
+    pub(crate) gate: Gate,
     tcp: OnceLock<Arc<Scope<TcpStat>>>,
 }
 
 impl ChainState {
     pub(crate) fn new(chain: &Arc<FilterChain>, registry: &Registry) -> Arc<Self> {
-        let buckets = chain.filters.iter().map(|filter| match filter {
+        let buckets = chain.filters.iter().filter_map(|filter| match filter {
             NetworkFilter::LocalRateLimit(limit) => {
-                Bucket::new(Arc::clone(limit), registry.local_rate_limit(&limit.stat_prefix))
+                Some(Bucket::new(Arc::clone(limit), registry.local_rate_limit(&limit.stat_prefix)))
             }
+            NetworkFilter::Rbac(_) => None,
         });
-        Arc::new(Self { chain: Arc::clone(chain), buckets: buckets.collect(), tcp: OnceLock::new() })
+        let gate = Gate::new(&chain.filters, registry);
+        Arc::new(Self { chain: Arc::clone(chain), buckets: buckets.collect(), gate, tcp: OnceLock::new() })
     }
 
     /// The statistics of its tcp_proxy, made at the first connection.

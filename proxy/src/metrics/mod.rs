@@ -24,8 +24,9 @@ pub use registry::Registry;
 pub use scope::{AnyScope, Scope};
 pub use sets::{
     CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
-    ListenerStat, LocalRateLimitStat, ProxyProtocolStat, RuntimeStat, SdsStat, SecretStat, ServerStat, SslFactoryStat,
-    SslStat, SubscriptionStat, TcpStat, TlsInspectorStat, ZonegateStat,
+    ListenerStat, LocalRateLimitStat, ProxyProtocolStat, RbacPolicyStat, RbacShadowStat, RbacStat, RuntimeStat,
+    SdsStat, SecretStat, ServerStat, SslFactoryStat, SslStat, SubscriptionStat, TcpStat, TlsInspectorStat,
+    ZonegateStat,
 };
 pub use stat::{Kind, StatDef, StatSet};
 pub use worker::{current_worker, enter_worker};

@@ -10,8 +10,9 @@ use super::family::{Family, FamilyView};
 use super::scope::{AnyScope, Scope};
 use super::sets::{
     CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
-    ListenerStat, LocalRateLimitStat, ProxyProtocolStat, RuntimeStat, SdsStat, SecretStat, ServerStat, SslFactoryStat,
-    SslStat, SubscriptionStat, TcpStat, TlsInspectorStat, ZonegateStat,
+    ListenerStat, LocalRateLimitStat, ProxyProtocolStat, RbacPolicyStat, RbacShadowStat, RbacStat, RuntimeStat,
+    SdsStat, SecretStat, ServerStat, SslFactoryStat, SslStat, SubscriptionStat, TcpStat, TlsInspectorStat,
+    ZonegateStat,
 };
 use super::sni::SniSeries;
 use super::stat::StatSet;
@@ -29,6 +30,9 @@ pub struct Registry {
     http: Family<HttpStat>,
     proxy_protocols: Family<ProxyProtocolStat>,
     rate_limits: Family<LocalRateLimitStat>,
+    rbac: Family<RbacStat>,
+    rbac_shadow: Family<RbacShadowStat>,
+    rbac_policies: Family<RbacPolicyStat>,
     subscriptions: Family<SubscriptionStat>,
     ssl: Family<SslStat>,
     ssl_factories: Family<SslFactoryStat>,
@@ -63,6 +67,9 @@ impl Registry {
             http: Family::default(),
             proxy_protocols: Family::default(),
             rate_limits: Family::default(),
+            rbac: Family::default(),
+            rbac_shadow: Family::default(),
+            rbac_policies: Family::default(),
             subscriptions: Family::default(),
             ssl: Family::default(),
             ssl_factories: Family::default(),
@@ -119,6 +126,21 @@ impl Registry {
     /// `local_rate_limit.<prefix>.…`
     pub fn local_rate_limit(&self, prefix: &str) -> Arc<Scope<LocalRateLimitStat>> {
         self.rate_limits.scope(&sanitize(prefix), self.workers)
+    }
+
+    /// `<prefix>.rbac.…`; Envoy takes the prefix as it is.
+    pub fn rbac(&self, prefix: &str) -> Arc<Scope<RbacStat>> {
+        self.rbac.scope(&rbac_name(prefix, ""), self.workers)
+    }
+
+    /// `<prefix>.rbac.[<shadow prefix>.]shadow_…`
+    pub fn rbac_shadow(&self, prefix: &str, shadow_prefix: &str) -> Arc<Scope<RbacShadowStat>> {
+        self.rbac_shadow.scope(&rbac_name(prefix, shadow_prefix), self.workers)
+    }
+
+    /// Ours: decisions of a filter by policy.
+    pub fn rbac_policy(&self, prefix: &str, policy: &str) -> Arc<Scope<RbacPolicyStat>> {
+        self.rbac_policies.scope(&format!("{prefix}.policy.{policy}"), self.workers)
     }
 
     /// `cluster_manager.cds.…`
@@ -231,6 +253,9 @@ impl Registry {
         self.http.reset();
         self.proxy_protocols.reset();
         self.rate_limits.reset();
+        self.rbac.reset();
+        self.rbac_shadow.reset();
+        self.rbac_policies.reset();
         self.subscriptions.reset();
         self.ssl.reset();
         self.ssl_factories.reset();
@@ -258,6 +283,8 @@ impl Registry {
         see(one(&self.listener_manager));
         see(self.rate_limits.view());
         see(self.proxy_protocols.view());
+        see(self.rbac.view());
+        see(self.rbac_shadow.view());
         see(one(&self.runtime));
         see(one(&self.server));
         see(self.sds.view());
@@ -268,6 +295,7 @@ impl Registry {
         see(self.tcp.view());
         see(one(&self.tls_inspector));
         see(self.closes.view());
+        see(self.rbac_policies.view());
         see(one(&self.zonegate));
     }
 }
@@ -285,6 +313,12 @@ fn single<S: StatSet>(workers: usize) -> Arc<Scope<S>> {
 fn one<S: StatSet>(scope: &Arc<Scope<S>>) -> FamilyView {
     let scope: Arc<dyn AnyScope> = Arc::<Scope<S>>::clone(scope);
     FamilyView { prefix: S::PREFIX, defs: S::DEFS, scopes: vec![scope] }
+}
+
+fn rbac_name(prefix: &str, shadow_prefix: &str) -> String {
+    let shadow_prefix = shadow_prefix.strip_suffix('.').unwrap_or(shadow_prefix);
+    let (dot, shadow_dot) = (if prefix.is_empty() { "" } else { "." }, if shadow_prefix.is_empty() { "" } else { "." });
+    format!("{prefix}{dot}rbac{shadow_dot}{shadow_prefix}")
 }
 
 /// Envoy's `Utility::sanitizeStatsName`: what would break a text listing becomes `_`.

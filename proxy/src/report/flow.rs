@@ -12,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ProtocolVersion, SupportedCipherSuite};
 
 use crate::error::{CloseReason, ConnectError};
+use crate::rbac::Ruling;
 use crate::tls::peer::Peer;
 
 /// Facts about one connection. Kept small: it lives as long as the connection does.
@@ -37,6 +38,8 @@ pub struct Flow {
     pub tls: Option<Box<TlsSide>>,
     /// The chain that took the connection.
     pub chain: Option<Arc<FilterChain>>,
+    /// What the chain's permissions said, where it has any.
+    pub ruling: Option<Box<Ruling>>,
     /// What happened upstream; absent when it never came to that.
     pub upstream: Option<Box<Upstream>>,
     /// Bytes from the client.
@@ -84,6 +87,7 @@ impl Flow {
             fingerprints: None,
             tls: None,
             chain: None,
+            ruling: None,
             upstream: None,
             received: 0,
             sent: 0,

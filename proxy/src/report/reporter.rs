@@ -78,6 +78,7 @@ impl Reporter {
             | Why::MaxDuration
             | Why::DirectResponse
             | Why::RateLimited
+            | Why::RbacDenied
             | Why::Unsupported
             | Why::NoCluster
             | Why::NoHealthyUpstream

@@ -122,7 +122,12 @@ impl<'a> Found<'a> {
             "listener" => self.listener(rest),
             "proxy_proto" => self.proxy_protocol(rest),
             "sds" => self.token("envoy_xds_resource_name", rest),
-            "zonegate" => self.own(rest),
+            "zonegate" => match rest.strip_prefix("rbac.") {
+                Some(rest) => self.rbac_policy(rest),
+                None => self.own(rest),
+            },
+            // Of all prefixes Envoy takes those of one token only.
+            prefix if rest.starts_with("rbac.") => self.take("envoy_rbac_prefix", prefix, rest),
             _ => {}
         }
         self.response_class();
@@ -208,6 +213,15 @@ impl<'a> Found<'a> {
             self.cut.push(start..self.name.len());
             self.tags.push(("reason".to_owned(), reason.to_owned()));
         }
+    }
+
+    /// `zonegate.rbac.<prefix>.policy.<name>.<stat>`: prefix and name may have dots.
+    fn rbac_policy(&mut self, rest: &'a str) {
+        const POLICY: &str = ".policy.";
+        let Some((prefix, tail)) = rest.split_once(POLICY) else { return };
+        let Some((policy, stat)) = tail.rsplit_once('.') else { return };
+        self.take("envoy_rbac_prefix", prefix, &self.name[self.name.len() - tail.len() - POLICY.len() + 1..]);
+        self.take("policy", policy, stat);
     }
 
     /// `…_rq_<class>xx`

@@ -4,6 +4,7 @@ mod cluster;
 mod http;
 mod listener;
 mod own;
+mod rbac;
 mod server;
 mod ssl;
 mod tcp;
@@ -12,6 +13,7 @@ pub use cluster::ClusterStat;
 pub use http::HttpStat;
 pub use listener::{ListenerStat, LocalRateLimitStat, ProxyProtocolStat, TlsInspectorStat};
 pub use own::{CloseStat, SecretStat, ZonegateStat};
+pub use rbac::{RbacPolicyStat, RbacShadowStat, RbacStat};
 pub use server::{
     ClusterManagerStat, ControlPlaneStat, FilesystemStat, ListenerManagerStat, RuntimeStat, SdsStat, ServerStat,
     SubscriptionStat,

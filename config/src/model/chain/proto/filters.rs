@@ -13,13 +13,15 @@ use std::time::Duration;
 use super::Setting;
 use crate::model::chain::{Handler, LocalRateLimit, NetworkFilter};
 use crate::model::metadata::proto::Interner;
-use crate::model::{data_source, extension, http, tcp_proxy};
+use crate::model::{data_source, extension, http, rbac, tcp_proxy};
 use crate::reject::{Context, Rejection, Unsupported, immaterial};
 
 /// What one filter is.
 enum Filter {
     Pass(NetworkFilter),
     Last(Handler),
+    /// Passes connections on in Envoy, and can't be run here.
+    CannotPass(Unsupported),
     Unsupported(Unsupported),
 }
 
@@ -50,7 +52,7 @@ pub(super) fn filters(
         match cx.item("filters", i, |cx| self::filter(cx, setting, filter, i == last))? {
             Filter::Pass(filter) => passing.push(filter),
             Filter::Last(last) => handler = last,
-            Filter::Unsupported(why) => unsupported = unsupported.or(Some(why)),
+            Filter::CannotPass(why) | Filter::Unsupported(why) => unsupported = unsupported.or(Some(why)),
         }
     }
     Ok((passing.into(), unsupported.map_or(handler, Handler::Unsupported)))
@@ -78,7 +80,7 @@ fn filter(cx: &mut Context, setting: &mut Setting<'_>, filter: pb::Filter, last:
         return Ok(Filter::Unsupported(cx.unsupported("typed_config", &type_name)));
     };
     let terminal = match &converted {
-        Filter::Pass(_) => false,
+        Filter::Pass(_) | Filter::CannotPass(_) => false,
         // What is known and cannot be run is an HCM or a tcp_proxy.
         Filter::Last(_) | Filter::Unsupported(_) => true,
     };
@@ -123,6 +125,14 @@ fn convert(
             let limit = local_rate_limit(cx, &mut setting.shared.interner, config)?;
             Filter::Pass(NetworkFilter::LocalRateLimit(Arc::new(limit)))
         }
+        "rbac.v3.RBAC" => match rbac::proto::rbac(cx, &mut setting.shared.interner, body)? {
+            // The system runtime asks no permissions, and a chain that has some must not open without.
+            Ok(_) if setting.system => {
+                Filter::CannotPass(cx.unsupported("", "RBAC on a listener of the control plane's own"))
+            }
+            Ok(rbac) => Filter::Pass(NetworkFilter::Rbac(Arc::new(rbac))),
+            Err(unsupported) => Filter::CannotPass(unsupported),
+        },
         "http_connection_manager.v3.HttpConnectionManager" => {
             match http::proto::manager(cx, setting.system, setting.names, body)? {
                 Ok(manager) => Filter::Last(Handler::Http(Arc::new(manager))),

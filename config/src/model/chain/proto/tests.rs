@@ -30,8 +30,9 @@ fn direct_response() -> Value {
     filter("dr", &format!("{NETWORK}.direct_response.v3.Config"), json!({"response": {"inlineString": "hi"}}))
 }
 
-fn rbac() -> Value {
-    filter("rbac", &format!("{NETWORK}.rbac.v3.RBAC"), json!({"statPrefix": "r"}))
+/// A filter that does not run here.
+fn foreign() -> Value {
+    filter("authz", &format!("{NETWORK}.ext_authz.v3.ExtAuthz"), json!({"statPrefix": "r"}))
 }
 
 #[test]
@@ -82,7 +83,7 @@ fn what_cannot_be_run_refuses_its_chain_alone() {
         Handler::Unsupported(why) => why.path.to_string(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(at(json!({"filters": [rbac(), tcp_proxy(json!({}))]})), "filter_chains[0].filters[0].typed_config");
+    assert_eq!(at(json!({"filters": [foreign(), tcp_proxy(json!({}))]})), "filter_chains[0].filters[0].typed_config");
 
     let hcm = filter(
         "h",
@@ -100,7 +101,7 @@ fn what_cannot_be_run_refuses_its_chain_alone() {
     assert_eq!(at(json!({"filters": [discovered]})), "filter_chains[0].filters[0].config_discovery");
 
     let two = with_chains(json!([
-        {"filters": [rbac(), tcp_proxy(json!({}))]},
+        {"filters": [foreign(), tcp_proxy(json!({}))]},
         {"filterChainMatch": {"destinationPort": 1}, "filters": [tcp_proxy(json!({}))]}]));
     let listener = parse_listener(&testing::listener(&two), None).unwrap().value;
     assert!(matches!(listener.chains[1].handler, Handler::TcpProxy(_)));
@@ -141,7 +142,7 @@ fn refusals_name_the_field() {
         (chain(json!([tcp_proxy(json!({})), tcp_proxy(json!({}))])), "filters[0]"),
         (chain(json!([direct_response(), tcp_proxy(json!({}))])), "filters[0]"),
         (chain(json!([rate_limit(json!({}))])), "filters[0]"),
-        (chain(json!([rbac()])), "filters[0]"),
+        (chain(json!([foreign()])), "filters[0]"),
         (chain(json!([{"name": "envoy.filters.network.tcp_proxy"}])), "filters[0].typed_config"),
         (chain(json!([bad_type])), "filters[0].typed_config"),
         (bucket(json!({"maxTokens": 1})), "filters[0].typed_config.token_bucket.fill_interval"),
