@@ -124,3 +124,5 @@ impl Failure {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tls_tests;

@@ -188,3 +188,6 @@ impl Records {
         self.tx.seal(ContentType::Alert, OutboundChunks::from(&[2, u8::from(description)][..])).ok()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,6 +145,22 @@ impl TlsStream {
         &self.socket
     }
 
+    /// Lets go of TLS, whatever is under way: for tests that send what TLS would not.
+    #[cfg(test)]
+    pub(crate) fn into_socket(self) -> Stream {
+        self.socket
+    }
+
+    /// Changes our keys and asks the peer to change its own.
+    #[cfg(test)]
+    #[allow(clippy::unwrap_used, clippy::panic)]
+    pub(crate) async fn ask_for_new_keys(&mut self) {
+        let Stage::Established(established) = &mut self.stage else { panic!("not established") };
+        let records = established.records.ask_for_new_keys();
+        self.outbox.push(records);
+        std::future::poll_fn(|cx| self.poll_flush(cx)).await.unwrap();
+    }
+
     /// The peer's direction ended without a close_notify.
     pub fn is_truncated(&self) -> bool {
         matches!(&self.stage, Stage::Established(Established { ended: Some(Ending::Truncated), .. }))
