@@ -26,7 +26,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::endpoint::Assignment;
 use crate::model::listener::proto::Notes;
+use crate::model::metadata::proto::Interner;
 use crate::model::tcp_proxy::proto::Shared;
+use crate::model::tls::proto::Trusts;
 use crate::model::tls::{SecretRef, SecretSource};
 use crate::reject::{FieldPath, Rejection};
 use crate::snapshot::{Changes, Kind, Rejected, Snapshot, Source};
@@ -111,6 +113,8 @@ pub struct Store {
     gone: HashSet<Arc<SecretRef>>,
     /// Secrets that stand in files.
     in_files: HashMap<Arc<SecretRef>, InFiles>,
+    /// One copy of equal bundles of certificates.
+    trusts: Trusts,
     /// Names that listeners ask of RDS.
     routes: HashMap<Arc<str>, Vec<Arc<str>>>,
     /// What the chains of each listener do not honour.
@@ -141,7 +145,7 @@ impl Store {
     pub fn apply(&mut self, batch: Batch) -> Applied {
         let Batch { kind, upserts, mut removed, complete, fixed, from } = batch;
         let from = if fixed { SecretSource::Static } else { from };
-        let mut step = Step { from, ..Step::new(kind, fixed) };
+        let mut step = Step { from, ..Step::new(kind, fixed, &self.trusts) };
         if complete {
             let present: HashSet<&str> = upserts.iter().map(|r| &*r.name).collect();
             removed.extend(self.names(&step, kind).into_iter().filter(|name| !present.contains(&**name)));
@@ -363,12 +367,13 @@ enum Known {
 }
 
 impl Step {
-    fn new(kind: Kind, fixed: bool) -> Self {
+    fn new(kind: Kind, fixed: bool, trusts: &Trusts) -> Self {
+        let shared = Shared { interner: Interner::with_trusts(trusts.clone()), ..Shared::default() };
         Self {
             now: SystemTime::now(),
             fixed,
             from: SecretSource::Ads,
-            shared: Shared::default(),
+            shared,
             report: report::Report::new(kind),
             applied: Applied::default(),
             touched: false,

@@ -17,6 +17,7 @@ pub use features::{Feature, Features};
 pub use fetch::{Aggregate, FetchError, Fetched, Refusal, Sidecar, fetch};
 pub use request::{Request, Version};
 pub use resource::{ProxyResource, ResourceError, ResourceSource};
+pub(crate) use roots::system_bundle;
 pub use roots::{RootsError, ServerTrust, system_ca_path};
 pub use token::{TokenCheckError, check_token, check_token_file};
 

@@ -54,6 +54,7 @@ pub(crate) mod proto {
     use xxhash_rust::xxh3::Xxh3Default;
 
     use super::{Fields, Metadata, Value};
+    use crate::model::tls::proto::Trusts;
     use crate::reject::{Context, Rejection};
 
     /// How deep structs may nest; prost refuses more on its own, a value made otherwise might not.
@@ -64,9 +65,20 @@ pub(crate) mod proto {
     pub(crate) struct Interner {
         strings: HashSet<Arc<str>, RandomState>,
         metadata: HashMap<u64, Arc<Metadata>, RandomState>,
+        trusts: Trusts,
     }
 
     impl Interner {
+        /// Keeps one copy of equal bundles of certificates together with others who have `trusts`.
+        pub(crate) fn with_trusts(trusts: Trusts) -> Self {
+            Self { trusts, ..Self::default() }
+        }
+
+        /// Bundles of certificates.
+        pub(crate) fn trusts(&self) -> Trusts {
+            self.trusts.clone()
+        }
+
         /// One copy of a string.
         pub(crate) fn string(&mut self, text: &str) -> Arc<str> {
             if let Some(known) = self.strings.get(text) {

@@ -12,7 +12,7 @@ mod validation;
 pub use identity::{Facts, Identity, IdentityError};
 pub use parameters::{Parameters, Resumption, Tickets};
 pub use san::{Pattern, SanKind, SanMatch, StringMatch};
-pub use secret::{GrpcSource, Secret, SecretRef, SecretSource, TicketKeys, WatchedFile};
+pub use secret::{GrpcSource, ParsedSecret, Secret, SecretRef, SecretSource, TicketKeys, WatchedFile};
 pub use validation::{Crls, Incomplete, PartialValidation, Pins, SpiffeTrust, Trusted, Validation, ValidationSource};
 
 use std::sync::Arc;
@@ -35,6 +35,11 @@ pub struct DownstreamTls {
     pub parameters: Parameters,
     /// Which sessions may be resumed.
     pub resumption: Resumption,
+    /// The client's order of cipher suites counts instead of ours.
+    pub prefer_client_ciphers: bool,
+    /// Where no certificate is for the name asked for, the key type is still chosen among all of them, instead of the
+    /// first certificate being taken.
+    pub full_scan_certs_on_sni_mismatch: bool,
     /// xxh3-128 of its encoded form.
     pub id: u128,
 }

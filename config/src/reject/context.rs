@@ -45,12 +45,12 @@ impl Context {
     }
 
     /// Converts each element of a repeated field.
-    pub(crate) fn each<I: IntoIterator, T>(
+    pub(crate) fn each<I: IntoIterator, T, E>(
         &mut self,
         field: &'static str,
         items: I,
-        mut convert: impl FnMut(&mut Self, I::Item) -> Result<T, Rejection>,
-    ) -> Result<Box<[T]>, Rejection> {
+        mut convert: impl FnMut(&mut Self, I::Item) -> Result<T, E>,
+    ) -> Result<Box<[T]>, E> {
         items.into_iter().enumerate().map(|(i, item)| self.item(field, i, |cx| convert(cx, item))).collect()
     }
 

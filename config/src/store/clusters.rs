@@ -23,7 +23,7 @@ impl Store {
     pub(super) fn upsert_cluster(&mut self, step: &mut Step, resource: &Resource) -> Result<(), Rejection> {
         let parsed = parse::cluster_with(&mut step.shared.interner, &resource.body)?;
         check_name(resource, &parsed.value.name)?;
-        let secrets = secrets::of_cluster(&parsed.value, &parsed.names.secrets);
+        let secrets = secrets::of_cluster(&parsed.value);
         self.check_static(&secrets)?;
         let known = self.snapshot.warming.get(&resource.name).or_else(|| self.snapshot.clusters.get(&resource.name));
         step.report.ignored(&resource.name, &parsed.ignored, known.map_or(&[], |entry| &*entry.ignored));
@@ -184,7 +184,7 @@ impl Store {
     /// What has waited for its `initial_fetch_timeout` at `now` goes on without: clusters without endpoints, clusters
     /// and listeners without secrets.
     pub fn expire_warming(&mut self, now: Instant) -> Applied {
-        let mut step = Step::new(Kind::Cluster, false);
+        let mut step = Step::new(Kind::Cluster, false, &self.trusts);
         for name in self.endpoints_due.expired(now) {
             tracing::warn!(cluster = %name, "no endpoints came within initial_fetch_timeout");
             self.stop_awaiting_endpoints(&mut step, &name);

@@ -27,7 +27,7 @@ impl Store {
         if parsed.named {
             check_name(resource, &parsed.value.name)?;
         }
-        let secrets = secrets::of_listener(&parsed.value, &parsed.names.secrets);
+        let secrets = secrets::of_listener(&parsed.value);
         self.check_static(&secrets)?;
         parsed.value.name = Arc::clone(&resource.name);
         parsed.value.system = is_system(&resource.name);
@@ -107,7 +107,7 @@ impl Store {
     /// tried again when they are sent again.
     pub fn revert_listener(&mut self, name: &Arc<str>, last: Option<&Arc<ListenerEntry>>, rejection: &Rejection) {
         let Some(refused) = self.snapshot.listeners.get(name).map(|entry| Arc::clone(&entry.source)) else { return };
-        let mut step = Step::new(Kind::Listener, refused.fixed);
+        let mut step = Step::new(Kind::Listener, refused.fixed, &self.trusts);
         self.remove_listener(&mut step, name);
         if let Some(last) = last {
             let Source { version, body, .. } = &*last.source;

@@ -10,7 +10,8 @@ use crate::model::endpoint::{Assignment, proto as endpoint};
 use crate::model::listener::{Listener, proto as listener};
 use crate::model::metadata::proto::Interner;
 use crate::model::tcp_proxy::proto::Shared;
-use crate::model::tls::Secret;
+use crate::model::tls::proto::Trusts;
+use crate::model::tls::{ParsedSecret, Secret};
 use crate::reject::{Context, Ignored, Rejection, Unsupported};
 
 /// A resource that is accepted, and what of it is not honoured.
@@ -87,17 +88,20 @@ pub(super) fn listener_with(
 pub(super) fn cluster_with(interner: &mut Interner, body: &Bytes) -> Result<Parsed<Cluster>, Rejection> {
     let mut cx = Context::default();
     let message = cx.decode(body)?;
-    let cluster::Converted { cluster, secrets } = cluster::cluster(&mut cx, interner, message)?;
-    let unsupported = match &cluster.transport {
-        Transport::Raw | Transport::Tls(_) => Box::default(),
-        Transport::Unsupported(why) => Box::from([("".into(), why.clone())]),
-    };
+    let cluster = cluster::cluster(&mut cx, interner, message)?;
+    let transports =
+        || std::iter::once(&cluster.transport).chain(cluster.transport_matches.iter().map(|m| &m.transport));
+    let unsupported = transports().filter_map(|transport| match transport {
+        Transport::Raw | Transport::Tls(_) => None,
+        Transport::Unsupported(why) => Some(("".into(), why.clone())),
+    });
+    let unsupported = unsupported.collect();
     Ok(Parsed {
         value: cluster,
         ignored: cx.into_ignored(),
         unsupported,
         held: Box::default(),
-        names: Names { secrets, routes: Vec::new() },
+        names: Names::default(),
         named: true,
     })
 }
@@ -116,21 +120,7 @@ pub(super) fn endpoints_with(interner: &mut Interner, body: &Bytes) -> Result<Pa
     })
 }
 
-/// Name, content and what of it is not honoured.
-pub(super) type ParsedSecret = Result<(String, Secret, Box<[Ignored]>), Rejection>;
-
 /// Parses an encoded Secret.
-pub(super) fn secret(body: &Bytes) -> ParsedSecret {
-    use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{Secret as Message, secret::Type};
-    let mut cx = Context::default();
-    let message: Message = cx.decode(body)?;
-    let secret = match message.r#type {
-        Some(Type::TlsCertificate(c)) => Secret::Certificate(crate::model::tls::proto::identity(&mut cx, c)?),
-        Some(Type::ValidationContext(_)) => Secret::Validation(Arc::new(crate::model::tls::PartialValidation {
-            unsupported: Some(cx.unsupported("validation_context", "validation by secret")),
-            ..Default::default()
-        })),
-        _ => Secret::Generic,
-    };
-    Ok((message.name, secret, cx.into_ignored()))
+pub(super) fn secret(trusts: &Trusts, body: &Bytes) -> Result<ParsedSecret, Rejection> {
+    Secret::parse_with(trusts, body)
 }

@@ -13,7 +13,8 @@ use super::redact::{self, Redacted};
 use super::{Applied, Resource, Step, Store, check_name, parse};
 use crate::model::cluster::{Cluster, Transport};
 use crate::model::listener::Listener;
-use crate::model::tls::{SecretRef, SecretSource, WatchedFile};
+use crate::model::tls::proto::Trusts;
+use crate::model::tls::{ParsedSecret, SecretRef, SecretSource, WatchedFile};
 use crate::reject::{FieldPath, Ignored, Rejection};
 use crate::snapshot::{Kind, SecretEntry, Source};
 
@@ -74,15 +75,15 @@ impl Store {
         // As in Envoy, what stands in the bootstrap is read once.
         let watched = !files.is_empty() && secret.source != SecretSource::Static;
         let (hash, parsed) = match watched {
-            true => read_stable(&files, &resource.body),
-            false => (None, parse::secret(&resource.body)),
+            true => read_stable(&self.trusts, &files, &resource.body),
+            false => (None, parse::secret(&self.trusts, &resource.body)),
         };
         if watched && is_whole {
             self.in_files.insert(Arc::clone(&secret), InFiles { resource: kept.clone(), files, hash });
         } else {
             self.in_files.remove(&secret);
         }
-        let (name, parsed, mut ignored) = parsed?;
+        let ParsedSecret { name, secret: parsed, mut ignored } = parsed?;
         check_name(resource, &name)?;
         if watched && !is_whole {
             let path = FieldPath("tls_certificate.certificate_chain.filename".into());
@@ -189,7 +190,7 @@ impl Store {
 
     /// Reads those of [`Store::secret_files`] again that have changed. What is broken keeps its last good version.
     pub fn reread_files(&mut self) -> Applied {
-        let mut step = Step::new(Kind::Secret, false);
+        let mut step = Step::new(Kind::Secret, false, &self.trusts);
         let changed = self.in_files.iter().filter(|(_, kept)| hash(&kept.files) != kept.hash);
         for secret in changed.map(|(secret, _)| Arc::clone(secret)).collect::<Vec<_>>() {
             step.from = secret.source.clone();
@@ -200,11 +201,11 @@ impl Store {
 
     fn reread(&mut self, step: &mut Step, secret: &Arc<SecretRef>) {
         let Some(kept) = self.in_files.get_mut(secret) else { return };
-        let (hash, parsed) = read_stable(&kept.files, &kept.resource.body);
+        let (hash, parsed) = read_stable(&self.trusts, &kept.files, &kept.resource.body);
         kept.hash = hash;
         let resource = kept.resource.clone();
         match parsed {
-            Ok((_, parsed, ignored)) => {
+            Ok(ParsedSecret { name: _, secret: parsed, ignored }) => {
                 tracing::info!(%secret, "its files were read again");
                 let known = self.snapshot.secrets.get(secret);
                 let received = known.map_or(0, |entry| entry.received);
@@ -226,17 +227,21 @@ pub(super) fn rejected_as(secret: &SecretRef) -> Arc<str> {
 }
 
 /// Reads a secret that stands in files so that none of them changes meanwhile.
-fn read_stable(files: &[WatchedFile], body: &bytes::Bytes) -> (Option<u64>, parse::ParsedSecret) {
+fn read_stable(
+    trusts: &Trusts,
+    files: &[WatchedFile],
+    body: &bytes::Bytes,
+) -> (Option<u64>, Result<ParsedSecret, Rejection>) {
     let mut before = hash(files);
     for _ in 1..ATTEMPTS {
-        let parsed = parse::secret(body);
+        let parsed = parse::secret(trusts, body);
         let after = hash(files);
         if before == after {
             return (after, parsed);
         }
         before = after;
     }
-    (before, parse::secret(body))
+    (before, parse::secret(trusts, body))
 }
 
 /// Of what the files hold; `None`: one can't be read.
@@ -251,10 +256,8 @@ fn hash(files: &[WatchedFile]) -> Option<u64> {
 }
 
 /// The secrets that a listener refers to, each once.
-pub(super) fn of_listener(listener: &Listener, names: &[Arc<str>]) -> Box<[Arc<SecretRef>]> {
-    let named = at_ads(names);
+pub(super) fn of_listener(listener: &Listener) -> Box<[Arc<SecretRef>]> {
     let mut found = Distinct::default();
-    found.extend(named.iter());
     // Ten thousand chains may share one context.
     let mut last = std::ptr::null();
     for tls in listener.chains.iter().chain(&listener.default_chain).filter_map(|chain| chain.tls.as_ref()) {
@@ -266,10 +269,8 @@ pub(super) fn of_listener(listener: &Listener, names: &[Arc<str>]) -> Box<[Arc<S
 }
 
 /// The secrets that a cluster refers to, each once.
-pub(super) fn of_cluster(cluster: &Cluster, names: &[Arc<str>]) -> Box<[Arc<SecretRef>]> {
-    let named = at_ads(names);
+pub(super) fn of_cluster(cluster: &Cluster) -> Box<[Arc<SecretRef>]> {
     let mut found = Distinct::default();
-    found.extend(named.iter());
     let matches = cluster.transport_matches.iter().map(|of| &of.transport);
     for transport in matches.chain([&cluster.transport]) {
         if let Transport::Tls(tls) = transport {
@@ -277,12 +278,6 @@ pub(super) fn of_cluster(cluster: &Cluster, names: &[Arc<str>]) -> Box<[Arc<Secr
         }
     }
     found.into_secrets()
-}
-
-fn at_ads(names: &[Arc<str>]) -> Vec<Arc<SecretRef>> {
-    let initial_fetch_timeout = std::time::Duration::from_secs(15);
-    let of = |name: &Arc<str>| SecretRef { name: Arc::clone(name), source: SecretSource::Ads, initial_fetch_timeout };
-    names.iter().map(|name| Arc::new(of(name))).collect()
 }
 
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage};
+use webpki::{CertRevocationList, EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::Usage;
@@ -17,6 +17,8 @@ pub struct Trust {
     anchors: Box<[TrustAnchor<'static>]>,
     /// First and last second of each, since 1970; in the same order.
     validity: Box<[(i64, i64)]>,
+    /// Revocation lists that came with them.
+    crls: Box<[CertRevocationList<'static>]>,
 }
 
 /// Why there is no trust.
@@ -55,8 +57,15 @@ impl Trust {
         Ok(Self {
             anchors: anchors.into(),
             validity: validity.into(),
+            crls: Box::default(),
             certificates: certificates.iter().map(|c| c.clone().into_owned()).collect(),
         })
+    }
+
+    /// The same, with the revocation lists that stand beside them.
+    pub fn with_crls(mut self, crls: Box<[CertRevocationList<'static>]>) -> Self {
+        self.crls = crls;
+        self
     }
 
     /// The certificates.

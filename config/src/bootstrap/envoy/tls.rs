@@ -13,8 +13,8 @@ use prost::Message as _;
 use rustls_pki_types::ServerName;
 
 use super::statics::Statics;
-use crate::model::tls::proto::{identity, validation};
-use crate::model::tls::{Identity, Validation};
+use crate::model::tls::proto::{Fault, Trusts, identity, parameters, validation};
+use crate::model::tls::{Identity, Trusted, Validation};
 use crate::reject::{Context, Rejection, immaterial};
 use crate::verify::rustls::{ClientTls, Expect, client_config};
 use crate::xds::target::{Peer, Tls};
@@ -90,19 +90,29 @@ fn common(
     } = context;
     immaterial(alpn_protocols, "h2, since gRPC is spoken");
     cx.ignore("key_log", &key_log, "session keys are never written");
-    let mut identities = cx.each("tls_certificates", tls_certificates, identity)?.into_vec();
+    let identities = cx.each("tls_certificates", tls_certificates, identity).map_err(Fault::rejection)?;
+    let mut identities = identities.into_vec();
     for config in tls_certificate_sds_secret_configs {
         let Some(SecretType::TlsCertificate(certificate)) = static_secret(cx, &config, statics)? else {
             return Err(cx.reject("tls_certificate_sds_secret_configs", format!("{} is no certificate", config.name)));
         };
-        identities.push(identity(cx, certificate)?);
+        identities.push(identity(cx, certificate).map_err(Fault::rejection)?);
     }
     let context = validation_context(cx, validation_context_type, statics)?;
     let validation = context.map(|c| cx.at("validation_context", |cx| validated(cx, c))).transpose()?.flatten();
     if validation.is_none() {
         cx.note("validation_context", "no trusted_ca is set: the control plane's certificate is not verified");
     }
-    let versions = versions(cx, tls_params)?;
+    let parameters = cx.at("tls_params", |cx| parameters(cx, tls_params.unwrap_or_default()));
+    let parameters = parameters.map_err(Fault::rejection)?;
+    for (field, set) in
+        [("cipher_suites", parameters.cipher_suites.is_some()), ("ecdh_curves", parameters.groups.is_some())]
+    {
+        if set {
+            cx.note(field, "towards the control plane, all that rustls has is offered");
+        }
+    }
+    let versions = (parameters.tls12, parameters.tls13);
     make(
         cx,
         host,
@@ -127,7 +137,8 @@ pub(super) fn ssl(cx: &mut Context, ssl: SslCredentials, host: &str) -> Result<T
     let pair: Option<Arc<Identity>> = match (private_key, cert_chain) {
         (None, None) => None,
         (private_key, certificate_chain) => {
-            Some(identity(cx, pb::TlsCertificate { private_key, certificate_chain, ..Default::default() })?)
+            let pair = pb::TlsCertificate { private_key, certificate_chain, ..Default::default() };
+            Some(identity(cx, pair).map_err(Fault::rejection)?)
         }
     };
     let (expect, versions) = (Expect::Dialled, (true, true));
@@ -145,12 +156,10 @@ fn make(cx: &Context, host: String, tls: ClientTls<'_>) -> Result<Tls, Rejection
     Ok(Tls { config, name })
 }
 
+/// `None`: nothing is verified by it.
 fn validated(cx: &mut Context, context: pb::CertificateValidationContext) -> Result<Option<Validation>, Rejection> {
-    match validation(cx, context)? {
-        None => Ok(None),
-        Some(Ok(validation)) => Ok(Some(validation)),
-        Some(Err(unsupported)) => Err(cx.reject("", format!("{unsupported} is not supported"))),
-    }
+    let validation = validation(cx, &Trusts::default(), context).map_err(Fault::rejection)?;
+    Ok(Some(validation).filter(|v| !matches!(v.trusted, Trusted::Anyone) || !v.pins.is_empty()))
 }
 
 /// Inline, from a static secret, or one merged into the other.
@@ -191,25 +200,4 @@ fn static_secret(
         Some(secret) => Ok(secret.r#type),
         None => Err(cx.reject("sds_secret_config", format!("there is no static secret {}", config.name))),
     }
-}
-
-/// Whether TLS 1.2 and 1.3 may be spoken.
-fn versions(cx: &mut Context, params: Option<pb::TlsParameters>) -> Result<(bool, bool), Rejection> {
-    use pb::tls_parameters::TlsProtocol as P;
-    let Some(params) = params else { return Ok((true, true)) };
-    cx.at("tls_params", |cx| {
-        cx.ignore("cipher_suites", &params.cipher_suites, "rustls' own suites are used, all of them strong");
-        cx.ignore("ecdh_curves", &params.ecdh_curves, "rustls' own groups are used");
-        cx.ignore("signature_algorithms", &params.signature_algorithms, "rustls' own algorithms are used");
-        let least: P = cx.variant("tls_minimum_protocol_version", params.tls_minimum_protocol_version)?;
-        let most: P = cx.variant("tls_maximum_protocol_version", params.tls_maximum_protocol_version)?;
-        match (least == P::TlSv13, most) {
-            (_, P::TlSv10 | P::TlSv11) | (true, P::TlSv12) => {
-                Err(cx.reject("tls_maximum_protocol_version", "leaves no version of TLS that is spoken"))
-            }
-            (true, _) => Ok((false, true)),
-            (false, P::TlSv12) => Ok((true, false)),
-            (false, _) => Ok((true, true)),
-        }
-    })
 }

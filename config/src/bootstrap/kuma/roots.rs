@@ -87,7 +87,7 @@ impl ServerTrust {
 }
 
 /// As in Go, `SSL_CERT_FILE` has precedence.
-fn system_bundle() -> Option<PathBuf> {
+pub(crate) fn system_bundle() -> Option<PathBuf> {
     std::env::var_os("SSL_CERT_FILE").map(PathBuf::from).or_else(system_ca_path)
 }
 

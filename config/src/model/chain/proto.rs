@@ -14,7 +14,7 @@ use super::{FilterChain, Handler};
 use crate::model::extension;
 use crate::model::tcp_proxy::proto::Shared;
 use crate::model::tls::DownstreamTls;
-use crate::model::tls::proto::{self as tls, SecretNames};
+use crate::model::tls::proto::{self as tls, Fault};
 use crate::reject::{Context, Rejection, Unsupported, immaterial};
 
 /// What a listener's chains are converted with.
@@ -25,15 +25,13 @@ pub(crate) struct Setting<'a> {
     pub(crate) system: bool,
     /// What makes every chain of the listener refuse.
     pub(crate) unsupported: Option<Unsupported>,
-    /// Names asked of SDS and RDS.
+    /// Names asked of RDS.
     pub(crate) names: &'a mut Names,
 }
 
 /// Resources that a listener refers to.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
-    /// SDS.
-    pub(crate) secrets: SecretNames,
     /// RDS.
     pub(crate) routes: Vec<Arc<str>>,
 }
@@ -103,15 +101,13 @@ fn transport(
         return Ok((None, None));
     }
     extension::check_known(cx, extension::Category::TransportSocket, &name, &type_name)?;
-    let is_tls = &*type_name == "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext";
-    if is_tls {
-        match cx.at("typed_config", |cx| tls::downstream(cx, &body))? {
-            tls::Converted::Tls(tls) => return Ok((Some(tls), None)),
-            tls::Converted::Unsupported(unsupported) => {
-                tls::downstream_secrets(&body, &mut setting.names.secrets);
-                return Ok((None, Some(unsupported)));
-            }
-        }
+    if &*type_name == "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext" {
+        let interner = &mut setting.shared.interner;
+        return match cx.at("typed_config", |cx| tls::downstream(cx, interner, &body)) {
+            Ok(tls) => Ok((Some(tls), None)),
+            Err(Fault::Unsupported(unsupported)) => Ok((None, Some(unsupported))),
+            Err(Fault::Rejected(rejection)) => Err(rejection),
+        };
     }
     Ok((None, Some(cx.unsupported("typed_config", &type_name))))
 }

@@ -8,6 +8,7 @@ mod http;
 mod outlier;
 mod subset;
 mod thresholds;
+mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +21,7 @@ use pb::upstream_connection_options::{FirstAddressFamilyVersion, HappyEyeballsCo
 
 use super::{Cluster, HappyEyeballs, IpFamily, SocketOptions, Transport};
 use crate::model::address::{Address, proto as address};
-use crate::model::extension;
 use crate::model::metadata::proto::Interner;
-use crate::model::tls::proto::{SecretNames, upstream_secrets};
 use crate::reject::{Context, Rejection, immaterial};
 
 /// Envoy's default `connect_timeout`.
@@ -30,16 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Envoy's default `per_connection_buffer_limit_bytes`.
 pub(crate) const BUFFER_LIMIT: u32 = 1024 * 1024;
 
-/// A cluster and the secrets it refers to.
-pub(crate) struct Converted {
-    /// The cluster.
-    pub(crate) cluster: Cluster,
-    /// Names it asks of SDS.
-    pub(crate) secrets: SecretNames,
-}
-
 /// Converts a cluster.
-pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cluster) -> Result<Converted, Rejection> {
+pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cluster) -> Result<Cluster, Rejection> {
     // Every field has a fate; those that belong together go down together.
     let pb::Cluster {
         transport_socket_matches,
@@ -140,9 +131,8 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
     let provided = lb_policy == pb::cluster::LbPolicy::ClusterProvided as i32;
     let balance = balance::Fields { lb_policy, lb_config, load_balancing_policy, common_lb_config };
 
-    let mut secrets = SecretNames::default();
-    let sockets = TransportFields { transport_socket, transport_socket_matches, transport_socket_matcher };
-    let mut transport = transport(cx, &mut secrets, sockets)?;
+    let sockets = transport::Fields { transport_socket, transport_socket_matches, transport_socket_matcher };
+    let (mut transport, mut transport_matches) = transport::transport(cx, interner, sockets)?;
     let (lb, lb_common) = balance::balance(cx, balance, lb_subset_config.is_some())?;
     let name: Arc<str> = interner.string(&name);
     let stat_name = stat_name(&name, &alt_stat_name);
@@ -152,8 +142,9 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
     }
     if let Some(unsupported) = unsupported {
         transport = Transport::Unsupported(unsupported);
+        transport_matches = Box::default();
     }
-    let converted = Cluster {
+    Ok(Cluster {
         discovery,
         connect_timeout: cx.longer_than("connect_timeout", connect_timeout, Duration::ZERO)?.unwrap_or(CONNECT_TIMEOUT),
         lb,
@@ -172,14 +163,13 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
         },
         health_checks: cx.each("health_checks", health_checks, health_check::health_check)?,
         transport,
-        transport_matches: Box::default(),
+        transport_matches,
         http: http::options(cx, typed_extension_protocol_options, deprecated_http)?.map(Box::new),
         socket: socket(cx, upstream_bind_config, upstream_connection_options)?.map(Box::new),
         buffer_limit: per_connection_buffer_limit_bytes.map_or(BUFFER_LIMIT, |w| w.value),
         name,
         stat_name,
-    };
-    Ok(Converted { cluster: converted, secrets })
+    })
 }
 
 /// Why the buffer timeouts are not honoured.
@@ -193,57 +183,6 @@ fn stat_name(name: &Arc<str>, alt: &str) -> Arc<str> {
         same if same == &**name && !same.contains(':') => Arc::clone(name),
         other => other.replace(':', "_").into(),
     }
-}
-
-struct TransportFields {
-    transport_socket: Option<core::TransportSocket>,
-    transport_socket_matches: Vec<pb::cluster::TransportSocketMatch>,
-    transport_socket_matcher: Option<envoy_types::pb::xds::r#type::matcher::v3::Matcher>,
-}
-
-fn transport(cx: &mut Context, secrets: &mut SecretNames, fields: TransportFields) -> Result<Transport, Rejection> {
-    let TransportFields { transport_socket, transport_socket_matches, transport_socket_matcher } = fields;
-    let mut transport = Transport::Raw;
-    for (i, pb::cluster::TransportSocketMatch { name, r#match: _, transport_socket }) in
-        transport_socket_matches.into_iter().enumerate()
-    {
-        cx.item("transport_socket_matches", i, |cx| {
-            cx.not_empty("name", &name)?;
-            if let Some(socket) = transport_socket {
-                cx.at("transport_socket", |cx| one_transport(cx, secrets, socket))?;
-            }
-            cx.note("match", "connections of this cluster are refused: no choice of transport sockets is made");
-            Ok::<_, Rejection>(())
-        })?;
-        transport = Transport::Unsupported(cx.unsupported("transport_socket_matches", "transport_socket_matches"));
-    }
-    if transport_socket_matcher.is_some() {
-        transport = Transport::Unsupported(cx.unsupported("transport_socket_matcher", "transport_socket_matcher"));
-    }
-    match transport_socket {
-        None => Ok(transport),
-        Some(socket) => {
-            let own = cx.at("transport_socket", |cx| one_transport(cx, secrets, socket))?;
-            Ok(if transport == Transport::Raw { own } else { transport })
-        }
-    }
-}
-
-fn one_transport(
-    cx: &mut Context,
-    secrets: &mut SecretNames,
-    core::TransportSocket { name, config_type }: core::TransportSocket,
-) -> Result<Transport, Rejection> {
-    use core::transport_socket::ConfigType;
-    cx.not_empty("name", &name)?;
-    let any = config_type.map(|ConfigType::TypedConfig(any)| any);
-    let (type_name, body) = extension::required(cx, &name, any)?;
-    if extension::is_raw_buffer(&type_name) {
-        return Ok(Transport::Raw);
-    }
-    extension::check_known(cx, extension::Category::TransportSocket, &name, &type_name)?;
-    upstream_secrets(&type_name, &body, secrets);
-    Ok(Transport::Unsupported(cx.unsupported("typed_config", &type_name)))
 }
 
 fn socket(

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use zeroize::Zeroize as _;
 
+use super::proto::{self, Trusts};
 use super::{Identity, PartialValidation};
+use crate::reject::{Context, Ignored, Rejection};
 
 /// `SdsSecretConfig`: which secret, and who has it. Name and source alone make it equal to another.
 #[derive(Clone, Debug)]
@@ -92,7 +94,33 @@ pub enum Secret {
     Generic,
 }
 
+/// A secret that is accepted.
+#[derive(Debug)]
+pub struct ParsedSecret {
+    /// Its own name.
+    pub name: Box<str>,
+    /// It.
+    pub secret: Secret,
+    /// Fields set and not honoured.
+    pub ignored: Box<[Ignored]>,
+}
+
 impl Secret {
+    /// Parses an encoded Secret, with the files it refers to.
+    ///
+    /// # Errors
+    /// What Envoy refuses too, and what can't be used here, with the path of the field. Holds nothing of a key.
+    pub fn parse(body: &[u8]) -> Result<ParsedSecret, Rejection> {
+        Self::parse_with(&Trusts::default(), body)
+    }
+
+    /// The same, with one copy of equal bundles of certificates.
+    pub(crate) fn parse_with(trusts: &Trusts, body: &[u8]) -> Result<ParsedSecret, Rejection> {
+        let mut cx = Context::default();
+        let (name, secret) = proto::secret(&mut cx, trusts, body)?;
+        Ok(ParsedSecret { name, secret, ignored: cx.into_ignored() })
+    }
+
     /// Files that it was read from, to be watched.
     pub fn files(&self) -> &[WatchedFile] {
         match self {

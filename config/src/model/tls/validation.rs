@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use webpki::OwnedCertRevocationList;
+use webpki::CertRevocationList;
 
 use super::{SanMatch, SecretRef, WatchedFile};
 use crate::reject::Unsupported;
@@ -50,13 +50,15 @@ pub struct Validation {
     pub pins: Pins,
     /// `allow_expired_certificate`.
     pub allow_expired: bool,
-    /// `trust_chain_verification: ACCEPT_UNTRUSTED`: a chain that is not trusted is let in (names and pins hold all the
-    /// same), and a client without certificate too.
+    /// `trust_chain_verification: ACCEPT_UNTRUSTED`: whoever fails a check is let in all the same, as in Envoy. The SPIFFE
+    /// validator knows no such thing.
     pub accept_untrusted: bool,
     /// `max_verify_depth`: intermediates at most.
     pub max_depth: Option<u32>,
-    /// Revoked certificates.
+    /// Revoked certificates, beside those that the trust list has with it.
     pub crls: Option<Arc<Crls>>,
+    /// `only_verify_leaf_cert_crl`.
+    pub leaf_crl_only: bool,
     /// `suppress_client_ca_list`: clients are not told whom we trust.
     pub hide_authorities: bool,
 }
@@ -73,7 +75,7 @@ pub enum Trusted {
 }
 
 /// Bundles by trust domain; the leaf's is the only one that counts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SpiffeTrust(pub(crate) Box<[(Arc<str>, Arc<Trust>)]>);
 
 impl SpiffeTrust {
@@ -111,17 +113,12 @@ impl Pins {
     }
 }
 
-/// Certificate revocation lists.
-pub struct Crls {
-    /// The lists.
-    pub lists: Box<[OwnedCertRevocationList]>,
-    /// `only_verify_leaf_cert_crl`.
-    pub leaf_only: bool,
-}
+/// Certificate revocation lists, parsed once.
+pub struct Crls(pub(crate) Box<[CertRevocationList<'static>]>);
 
 impl std::fmt::Debug for Crls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Crls").field("lists", &self.lists.len()).field("leaf_only", &self.leaf_only).finish()
+        write!(f, "Crls({})", self.0.len())
     }
 }
 
@@ -160,6 +157,12 @@ pub enum Incomplete {
     /// Names mean nothing where anybody may claim them.
     #[error("SAN-based verification of peer certificates without trusted CA is insecure and not allowed")]
     NamesWithoutCa,
+    /// Nor does a revocation list.
+    #[error("Failed to load CRL without trusted CA")]
+    CrlWithoutCa,
+    /// Nor does leniency.
+    #[error("Certificate validity period is always ignored without trusted CA")]
+    ExpiryWithoutCa,
     /// See there.
     #[error("{0} is not supported")]
     Unsupported(Unsupported),
@@ -215,10 +218,12 @@ impl PartialValidation {
             (None, None) if !self.subject_alt_names.is_empty() => return Err(Incomplete::NamesWithoutCa),
             (None, None) => Trusted::Anyone,
         };
-        let crls = self.crls.as_ref().map(|crls| match crls.leaf_only == self.leaf_crl_only {
-            true => Arc::clone(crls),
-            false => Arc::new(Crls { lists: crls.lists.clone(), leaf_only: self.leaf_crl_only }),
-        });
+        if matches!(trusted, Trusted::Anyone) && self.crls.is_some() {
+            return Err(Incomplete::CrlWithoutCa);
+        }
+        if matches!(trusted, Trusted::Anyone) && self.allow_expired {
+            return Err(Incomplete::ExpiryWithoutCa);
+        }
         Ok(Validation {
             trusted,
             subject_alt_names: self.subject_alt_names.clone(),
@@ -226,7 +231,8 @@ impl PartialValidation {
             allow_expired: self.allow_expired,
             accept_untrusted: self.accept_untrusted,
             max_depth: self.max_depth,
-            crls,
+            crls: self.crls.clone(),
+            leaf_crl_only: self.leaf_crl_only,
             hide_authorities: self.hide_authorities,
         })
     }
@@ -249,14 +255,21 @@ impl Validation {
             accept_untrusted: false,
             max_depth: None,
             crls: None,
+            leaf_crl_only: false,
             hide_authorities: false,
         }
     }
 
-    /// A client without certificate is refused whatever `require_client_certificate` says, as by Envoy's SPIFFE
-    /// validator.
+    /// A client is asked for its certificate.
+    pub fn asks(&self) -> bool {
+        !matches!(self.trusted, Trusted::Anyone) || !self.pins.is_empty() || self.accept_untrusted
+    }
+
+    /// A client without certificate is refused whatever `require_client_certificate` says: so does Envoy where the SPIFFE
+    /// validator, names or pins are configured.
     pub fn demands_certificate(&self) -> bool {
-        matches!(self.trusted, Trusted::Spiffe(_))
+        let narrowed = !self.subject_alt_names.is_empty() || !self.pins.is_empty();
+        matches!(self.trusted, Trusted::Spiffe(_)) || (narrowed && !self.accept_untrusted)
     }
 
     /// All trust lists in it.

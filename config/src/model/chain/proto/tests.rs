@@ -92,10 +92,11 @@ fn what_cannot_be_run_refuses_its_chain_alone() {
     );
     assert_eq!(at(json!({"filters": [hcm]})), "filter_chains[0].filters[0].typed_config");
 
-    let tls = filter("t", "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", json!({}));
+    let tls = json!({"commonTlsContext": {"customHandshaker": {"name": "x"}}});
+    let tls = filter("t", "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", tls);
     assert_eq!(
         at(json!({"filters": [tcp_proxy(json!({}))], "transportSocket": tls})),
-        "filter_chains[0].transport_socket.typed_config"
+        "filter_chains[0].transport_socket.typed_config.common_tls_context.custom_handshaker"
     );
     let discovered = json!({"name": "x", "configDiscovery": {"configSource": {"ads": {}}, "typeUrls": ["y"]}});
     assert_eq!(at(json!({"filters": [discovered]})), "filter_chains[0].filters[0].config_discovery");

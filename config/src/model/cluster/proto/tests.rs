@@ -190,14 +190,23 @@ fn a_socket_that_cannot_be_run_is_never_raw() {
         "tlsCertificateSdsSecretConfigs": [{"name": "cert", "sdsConfig": {"ads": {}}}],
         "combinedValidationContext": {"defaultValidationContext": {},
             "validationContextSdsSecretConfig": {"name": "ca", "sdsConfig": {"ads": {}}}}}});
-    let parsed = parse(json!({"transportSocket": tls(sds)})).unwrap();
+    let parsed = parse(json!({"transportSocket": tls(sds.clone())})).unwrap();
+    let Transport::Tls(context) = &parsed.value.transport else { panic!("no TLS") };
+    assert_eq!(context.secrets().map(|s| &*s.name).collect::<Vec<_>>(), ["cert", "ca"]);
+
+    let handshaker = tls(json!({"commonTlsContext": {"customHandshaker": {"name": "x"}}}));
+    let parsed = parse(json!({"transportSocket": handshaker})).unwrap();
     assert!(matches!(parsed.value.transport, Transport::Unsupported(_)));
-    assert_eq!(parsed.names.secrets.iter().map(|s| &**s).collect::<Vec<_>>(), ["cert", "ca"]);
     assert_eq!(parsed.unsupported.len(), 1);
 
-    let matches = json!([{"name": "m", "match": {}, "transportSocket": raw}]);
+    let matches = json!([{"name": "m", "match": {"kuma.io/protocol": "tcp", "n": 1}, "transportSocket": tls(sds)},
+        {"name": "rest", "transportSocket": raw}]);
     let parsed = parse(json!({"transportSocketMatches": matches})).unwrap();
-    assert!(matches!(parsed.value.transport, Transport::Unsupported(_)));
+    assert_eq!((parsed.value.transport, parsed.ignored.len()), (Transport::Raw, 0));
+    let [first, rest] = &*parsed.value.transport_matches else { panic!("not two") };
+    assert_eq!((&*first.name, first.metadata.len()), ("m", 2));
+    assert!(matches!(first.transport, Transport::Tls(_)) && rest.metadata.is_empty());
+    assert_eq!(rest.transport, Transport::Raw);
 
     let original_dst = parse(json!({"type": "ORIGINAL_DST", "lbPolicy": "CLUSTER_PROVIDED"})).unwrap();
     assert!(matches!(original_dst.value.transport, Transport::Unsupported(_)));

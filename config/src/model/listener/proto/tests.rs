@@ -169,7 +169,8 @@ fn references_are_collected() {
         json!({"commonTlsContext": {"tlsCertificateSdsSecretConfigs": [{"name": "s", "sdsConfig": {"ads": {}}}]}}),
     );
     let parsed = update(json!([{"filters": [{"name": "hcm", "typedConfig": hcm}], "transportSocket": tls}]), None);
-    assert_eq!((&*parsed.names.routes[0], &*parsed.names.secrets[0]), ("r", "s"));
+    let tls = parsed.value.chains[0].tls.as_ref().unwrap();
+    assert_eq!((&*parsed.names.routes[0], &*tls.secrets().next().unwrap().name), ("r", "s"));
     assert_eq!(parsed.unsupported.len(), 1);
 }
 
