@@ -50,6 +50,8 @@ impl Authority {
             alpn: Box::default(),
             parameters: Parameters::default(),
             resumption: Resumption { tickets: Tickets::Own, stateful: true, lifetime: None },
+            prefer_client_ciphers: false,
+            full_scan_certs_on_sni_mismatch: false,
             id: 0,
         }
     }
