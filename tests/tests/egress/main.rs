@@ -2,4 +2,5 @@
 //! between them, and real Envoy beside it with the same configuration.
 
 mod passthrough;
+mod program;
 mod support;
