@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
 use super::error::VerifyError;
 use super::{Usage, san};
+use crate::model::tls::Pins;
 
 /// How a certificate is named in errors: its subject, or its first name where the subject is empty (as in SVIDs), and
 /// its serial number.
@@ -79,6 +81,36 @@ impl<'a> Leaf<'a> {
             return Err(refuse("key usage"));
         }
         Ok(())
+    }
+
+    /// It is a leaf as SPIFFE wants it: no CA, and its key signs no certificates (X509-SVID section 5.2).
+    pub(super) fn check_svid(&self) -> Result<(), VerifyError> {
+        let refuse = |reason| Err(VerifyError::Svid { leaf: self.label(), reason });
+        if self.parsed.is_ca() {
+            return refuse("it is a CA certificate");
+        }
+        let usage = self.parsed.key_usage().map_err(|e| VerifyError::Unreadable(e.to_string()))?;
+        match usage.is_some_and(|usage| usage.value.key_cert_sign() || usage.value.crl_sign()) {
+            true => refuse("its key usage allows to sign certificates or CRLs"),
+            false => Ok(()),
+        }
+    }
+
+    /// The trust domain of its first URI; `None`: it has none.
+    pub(super) fn trust_domain(&self) -> Option<&str> {
+        let (domain, _path) = san::uri(&self.parsed)?.strip_prefix("spiffe://")?.split_once('/')?;
+        Some(domain).filter(|domain| !domain.is_empty())
+    }
+
+    /// It is one of those that are pinned.
+    pub(super) fn check_pins(&self, pins: &Pins) -> Result<(), VerifyError> {
+        let is = |pinned: &[[u8; 32]], bytes: &[u8]| {
+            !pinned.is_empty() && pinned.iter().any(|pin| digest(&SHA256, bytes).as_ref() == pin)
+        };
+        match is(&pins.certificates, self.der) || is(&pins.keys, self.parsed.public_key().raw) {
+            true => Ok(()),
+            false => Err(VerifyError::Pin { leaf: self.label() }),
+        }
     }
 
     /// One of its names is the one that was dialled.

@@ -4,6 +4,19 @@ use super::Usage;
 use super::certificate::Label;
 use super::trust::TrustError;
 
+/// Why a chain is not trusted: each has an alert of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// Nobody who is trusted issued it.
+    Issuer,
+    /// A certificate in its chain has expired, or is not valid yet.
+    Expired,
+    /// A certificate in its chain is revoked.
+    Revoked,
+    /// Anything else.
+    Other,
+}
+
 /// Why a peer is refused: which check, which certificate, which names.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
@@ -46,6 +59,32 @@ pub enum VerifyError {
         leaf: Label,
         /// The path builder's words.
         reason: String,
+        /// What kind of reason that is.
+        why: Distrust,
+    },
+    /// Not a leaf as SPIFFE wants it (X509-SVID section 5.2).
+    #[error("{leaf} is no X.509-SVID: {reason}")]
+    Svid {
+        /// Which.
+        leaf: Label,
+        /// What it breaks.
+        reason: &'static str,
+    },
+    /// Its trust domain has no bundle here, or no more.
+    #[error("{leaf} is of trust domain \"{domain}\", which is not trusted (there are bundles of: {known})")]
+    TrustDomain {
+        /// Which.
+        leaf: Label,
+        /// Its own.
+        domain: String,
+        /// Those that are trusted.
+        known: String,
+    },
+    /// Not one of those that are pinned.
+    #[error("{leaf} matches neither verify_certificate_hash nor verify_certificate_spki")]
+    Pin {
+        /// Which.
+        leaf: Label,
     },
     /// It carries none of the names wanted.
     #[error("{leaf} carries none of the names wanted: wanted {wanted}, it has {found}")]

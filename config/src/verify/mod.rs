@@ -18,7 +18,7 @@ mod trust;
 mod tests;
 
 pub use certificate::Label;
-pub use error::VerifyError;
+pub use error::{Distrust, VerifyError};
 pub use san::matches as san_matches;
 pub(crate) use san::names;
 pub use spiffe::{SpiffeError, SpiffeId};
@@ -26,8 +26,9 @@ pub use trust::{Trust, TrustError};
 
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use crate::model::tls::{Trusted, Validation};
+use crate::model::tls::{SanKind, SpiffeTrust, Trusted, Validation};
 use certificate::Leaf;
+use trust::Rules;
 
 /// What the peer's certificate is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,17 +78,54 @@ pub fn verify(
     now: UnixTime,
 ) -> Result<(), VerifyError> {
     let leaf = Leaf::parse(presented.leaf)?;
-    let Trusted::Ca(trust) = &validation.trusted else {
-        return Err(VerifyError::Trust(TrustError::Empty));
+    match judge(validation, &leaf, presented.intermediates, (usage, names, now)) {
+        // As in Envoy; its SPIFFE validator does not know of it.
+        Err(_) if validation.accept_untrusted && !matches!(validation.trusted, Trusted::Spiffe(_)) => Ok(()),
+        verdict => verdict,
+    }
+}
+
+fn judge(
+    validation: &Validation,
+    leaf: &Leaf<'_>,
+    intermediates: &[CertificateDer<'_>],
+    (usage, names, now): (Usage, Names<'_>, UnixTime),
+) -> Result<(), VerifyError> {
+    let trust = match &validation.trusted {
+        Trusted::Ca(trust) => Some(&**trust),
+        Trusted::Spiffe(spiffe) => {
+            leaf.check_svid()?;
+            Some(bundle(spiffe, leaf)?)
+        }
+        Trusted::Anyone => None,
     };
-    leaf.check_dates(now)?;
-    leaf.check_usage(usage)?;
-    if !trust.pins(presented.leaf) {
-        trust.build_path(&leaf, presented.intermediates, usage, now)?;
+    if let Some(trust) = trust {
+        if !validation.allow_expired {
+            leaf.check_dates(now)?;
+        }
+        leaf.check_usage(usage)?;
+        trust.check(leaf, intermediates, &Rules { validation, usage, now })?;
     }
-    match (names, &*validation.subject_alt_names) {
-        (Names::Configured, []) => Ok(()),
-        (Names::Configured, wanted) => san::check(&leaf, wanted),
-        (Names::Server(name), _) => leaf.check_server_name(name),
+    let spiffe = matches!(validation.trusted, Trusted::Spiffe(_));
+    // The SPIFFE validator looks at URIs alone, and at no pins.
+    let wanted = validation.subject_alt_names.iter().filter(|wanted| !spiffe || wanted.kind == SanKind::Uri);
+    match names {
+        Names::Configured if wanted.clone().next().is_some() => san::check(leaf, wanted)?,
+        Names::Configured => {}
+        Names::Server(name) => leaf.check_server_name(name)?,
     }
+    match validation.pins.is_empty() || spiffe {
+        true => Ok(()),
+        false => leaf.check_pins(&validation.pins),
+    }
+}
+
+/// The bundle of the leaf's own trust domain, as Envoy's SPIFFE validator finds it: by the first URI.
+fn bundle<'a>(spiffe: &'a SpiffeTrust, leaf: &Leaf<'_>) -> Result<&'a Trust, VerifyError> {
+    let domain = leaf.trust_domain().unwrap_or_default();
+    spiffe.bundle(domain).map(|bundle| &**bundle).ok_or_else(|| {
+        let known: Vec<&str> = spiffe.bundles().iter().map(|(name, _)| &**name).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        VerifyError::TrustDomain { leaf: leaf.label(), domain: domain.to_owned(), known }
+    })
 }

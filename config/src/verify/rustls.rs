@@ -1,5 +1,6 @@
 //! The checks of this module as rustls' verifiers, and client configurations made of them. TLS 1.2 and 1.3 only.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,7 +12,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{Names, Presented, Usage, VerifyError, verify};
+use super::{Distrust, Names, Presented, Usage, VerifyError, verify};
 use crate::model::tls::{Identity, Validation};
 
 /// How a server's name is judged.
@@ -30,7 +31,7 @@ pub fn provider() -> Arc<CryptoProvider> {
 
 /// Verifies servers. /// `None` trusts everybody.
 pub fn server_verifier(validation: Option<Arc<Validation>>, expect: Expect) -> Arc<dyn ServerCertVerifier> {
-    Arc::new(Verifier::new(validation, expect))
+    Arc::new(Verifier::new(validation, expect, Words::Aside))
 }
 
 /// Verifies clients; without `required`, one that has no certificate is let through.
@@ -40,7 +41,7 @@ pub fn client_verifier(validation: Option<Arc<Validation>>, required: bool) -> A
     let subjects = told.flat_map(|v| v.trusts()).flat_map(|trust| trust.subjects());
     let subjects = subjects.map(DistinguishedName::in_sequence).collect();
     let required = required || validation.as_ref().is_some_and(|v| v.demands_certificate());
-    Arc::new(Client { inner: Verifier::new(validation, Expect::Configured), subjects, required })
+    Arc::new(Client { inner: Verifier::new(validation, Expect::Configured, Words::Aside), subjects, required })
 }
 
 /// What a client wants of TLS.
@@ -63,7 +64,7 @@ pub struct ClientTls<'a> {
 /// # Errors
 /// No version of TLS.
 pub fn client_config(tls: ClientTls<'_>) -> Result<Arc<ClientConfig>, ConfigError> {
-    let verifier = server_verifier(tls.validation, tls.expect);
+    let verifier = Arc::new(Verifier::new(tls.validation, tls.expect, Words::InError));
     let versions: Vec<_> = [(tls.versions.0, &rustls::version::TLS12), (tls.versions.1, &rustls::version::TLS13)]
         .into_iter()
         .filter_map(|(allowed, version)| allowed.then_some(version))
@@ -94,37 +95,79 @@ struct Verifier {
     /// `None`: everybody is trusted.
     validation: Option<Arc<Validation>>,
     expect: Expect,
+    words: Words,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl Verifier {
-    fn new(validation: Option<Arc<Validation>>, expect: Expect) -> Self {
+    fn new(validation: Option<Arc<Validation>>, expect: Expect, words: Words) -> Self {
         let algorithms = rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
-        Self { validation, expect, algorithms }
+        Self { validation, expect, words, algorithms }
     }
 
     fn check(&self, (leaf, rest): Chain<'_>, usage: Usage, names: Names<'_>, now: UnixTime) -> Result<(), Error> {
         let Some(validation) = &self.validation else { return Ok(()) };
         let presented = Presented { leaf, intermediates: rest };
-        verify(validation, presented, usage, names, now).map_err(refusal)
+        if self.words == Words::Aside {
+            REFUSAL.set(None);
+        }
+        verify(validation, presented, usage, names, now).map_err(|error| refusal(error, self.words))
     }
 }
 
 /// Leaf and the rest, as rustls gives them.
 type Chain<'a> = (&'a CertificateDer<'a>, &'a [CertificateDer<'a>]);
 
-/// Keeps our words, and lets rustls send the alert that fits.
-fn refusal(error: VerifyError) -> Error {
-    match error {
-        VerifyError::NoCertificate => Error::NoCertificatesPresented,
-        VerifyError::Unreadable(_)
-        | VerifyError::Expired { .. }
-        | VerifyError::NotYetValid { .. }
-        | VerifyError::Usage { .. }
-        | VerifyError::NotTrusted { .. }
-        | VerifyError::Name { .. }
-        | VerifyError::Trust(_) => Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error)))),
+/// Where the words of a refusal go. rustls makes the alert of the kind of error, and only the kind whose alert is
+/// `certificate_unknown` has room for words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Words {
+    /// Into the error: for those who only see that.
+    InError,
+    /// Beside it, for [`take_refusal`], so that the alert fits.
+    Aside,
+}
+
+thread_local! {
+    /// rustls calls a verifier within the call that drives the handshake.
+    static REFUSAL: Cell<Option<VerifyError>> = const { Cell::new(None) };
+}
+
+/// Why a verifier of [`server_verifier`] or [`client_verifier`] refused a peer, if the last one that ran on this thread
+/// did: to be asked right after the call to rustls that failed with [`Error::InvalidCertificate`].
+pub fn take_refusal() -> Option<VerifyError> {
+    REFUSAL.take()
+}
+
+/// Keeps our words, and lets rustls send the alert that fits, as BoringSSL does (`SSL_alert_from_verify_result`); for
+/// names, pins and trust domains that is `certificate_unknown`, as in Envoy.
+fn refusal(error: VerifyError, words: Words) -> Error {
+    let kind = match (&error, words) {
+        (VerifyError::NoCertificate, _) => return Error::NoCertificatesPresented,
+        (_, Words::InError) => None,
+        (VerifyError::Unreadable(_), _) => Some(CertificateError::BadEncoding),
+        (VerifyError::Expired { .. }, _) => Some(CertificateError::Expired),
+        (VerifyError::NotYetValid { .. }, _) => Some(CertificateError::NotValidYet),
+        (VerifyError::Usage { .. }, _) => Some(CertificateError::InvalidPurpose),
+        (VerifyError::NotTrusted { why, .. }, _) => match why {
+            Distrust::Issuer => Some(CertificateError::UnknownIssuer),
+            Distrust::Expired => Some(CertificateError::Expired),
+            Distrust::Revoked => Some(CertificateError::Revoked),
+            Distrust::Other => None,
+        },
+        (
+            VerifyError::Svid { .. }
+            | VerifyError::TrustDomain { .. }
+            | VerifyError::Pin { .. }
+            | VerifyError::Name { .. }
+            | VerifyError::Trust(_),
+            _,
+        ) => None,
+    };
+    if words == Words::Aside {
+        REFUSAL.set(Some(error.clone()));
     }
+    Error::InvalidCertificate(kind.unwrap_or_else(|| CertificateError::Other(OtherError(Arc::new(error)))))
 }
 
 impl ServerCertVerifier for Verifier {

@@ -1,5 +1,6 @@
 //! Subject alternative names: what a leaf carries, and what is wanted.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use x509_parser::certificate::X509Certificate;
@@ -9,14 +10,25 @@ use super::certificate::Leaf;
 use super::error::VerifyError;
 use crate::model::tls::{Pattern, SanKind, SanMatch, StringMatch};
 
-/// At least one name matches one of `wanted`.
-pub(super) fn check(leaf: &Leaf<'_>, wanted: &[SanMatch]) -> Result<(), VerifyError> {
-    let names = names(&leaf.parsed);
-    if names.iter().any(|(kind, name)| wanted.iter().any(|w| w.kind == *kind && matches(w, name))) {
+/// At least one name matches one of `wanted`. Nothing is copied unless it fails.
+pub(super) fn check<'a>(
+    leaf: &Leaf<'_>,
+    wanted: impl Iterator<Item = &'a SanMatch> + Clone,
+) -> Result<(), VerifyError> {
+    let carried = general(&leaf.parsed).iter();
+    if carried.filter_map(named).any(|(kind, name)| wanted.clone().any(|w| w.kind == kind && matches(w, &name))) {
         return Ok(());
     }
-    let wanted = wanted.iter().map(wording).collect::<Vec<_>>().join(" or ");
+    let wanted = wanted.map(wording).collect::<Vec<_>>().join(" or ");
     Err(VerifyError::Name { leaf: leaf.label(), wanted, found: describe(&leaf.parsed) })
+}
+
+/// The first URI.
+pub(super) fn uri<'a>(parsed: &'a X509Certificate<'_>) -> Option<&'a str> {
+    general(parsed).iter().find_map(|name| match name {
+        GeneralName::URI(uri) => Some(*uri),
+        _ => None,
+    })
 }
 
 /// Whether `name`, of the matcher's kind and in text form, matches. As in Envoy, an exact DNS matcher takes a
@@ -43,16 +55,23 @@ pub(super) fn describe(parsed: &X509Certificate<'_>) -> String {
     if names.is_empty() { "no names at all".to_owned() } else { names.join(", ") }
 }
 
+/// All names with their kinds.
 pub(crate) fn names(parsed: &X509Certificate<'_>) -> Vec<(SanKind, String)> {
-    let Ok(Some(extension)) = parsed.subject_alternative_name() else { return Vec::new() };
-    let named = extension.value.general_names.iter().filter_map(|name| match name {
-        GeneralName::DNSName(n) => Some((SanKind::Dns, (*n).to_owned())),
-        GeneralName::URI(n) => Some((SanKind::Uri, (*n).to_owned())),
-        GeneralName::RFC822Name(n) => Some((SanKind::Email, (*n).to_owned())),
-        GeneralName::IPAddress(bytes) => Some((SanKind::Ip, ip(bytes)?.to_string())),
+    general(parsed).iter().filter_map(named).map(|(kind, name)| (kind, name.into_owned())).collect()
+}
+
+fn general<'a>(parsed: &'a X509Certificate<'_>) -> &'a [GeneralName<'a>] {
+    parsed.subject_alternative_name().ok().flatten().map_or(&[], |extension| &extension.value.general_names)
+}
+
+fn named<'a>(name: &GeneralName<'a>) -> Option<(SanKind, Cow<'a, str>)> {
+    match name {
+        GeneralName::DNSName(n) => Some((SanKind::Dns, Cow::Borrowed(n))),
+        GeneralName::URI(n) => Some((SanKind::Uri, Cow::Borrowed(n))),
+        GeneralName::RFC822Name(n) => Some((SanKind::Email, Cow::Borrowed(n))),
+        GeneralName::IPAddress(bytes) => Some((SanKind::Ip, ip(bytes)?.to_string().into())),
         _ => None,
-    });
-    named.collect()
+    }
 }
 
 fn ip(bytes: &[u8]) -> Option<IpAddr> {
@@ -60,23 +79,38 @@ fn ip(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(|b| IpAddr::V6(Ipv6Addr::from(b)))).ok()
 }
 
+/// As Envoy's `dnsNameMatch`: a certificate's first label may hold one `*`, unless it is an A-label.
 fn dns_matches(wanted: &str, carried: &str) -> bool {
     if wanted.eq_ignore_ascii_case(carried) {
         return true;
     }
-    let (Some(parent), Some((first, rest))) = (carried.strip_prefix("*."), wanted.split_once('.')) else {
+    let (Some((label, rest)), Some((pattern, parent))) = (wanted.split_once('.'), carried.split_once('.')) else {
         return false;
     };
-    !first.is_empty() && !parent.is_empty() && rest.eq_ignore_ascii_case(parent)
+    let Some((head, tail)) = pattern.split_once('*') else { return false };
+    let is_ace = pattern.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("xn--"));
+    if is_ace || tail.contains('*') || parent.contains('*') || !rest.eq_ignore_ascii_case(parent) {
+        return false;
+    }
+    let (label, head, tail) = (label.as_bytes(), head.as_bytes(), tail.as_bytes());
+    let fits = !label.is_empty() && head.len() + tail.len() <= label.len();
+    fits && label[..head.len()].eq_ignore_ascii_case(head)
+        && label[label.len() - tail.len()..].eq_ignore_ascii_case(tail)
 }
 
 fn text_matches(matcher: &StringMatch, name: &str) -> bool {
-    let fold = |s: &str| if matcher.ignore_case { s.to_ascii_lowercase() } else { s.to_owned() };
-    match &matcher.pattern {
-        Pattern::Exact(p) => fold(name) == fold(p),
-        Pattern::Prefix(p) => fold(name).starts_with(&fold(p)),
-        Pattern::Suffix(p) => fold(name).ends_with(&fold(p)),
-        Pattern::Contains(p) => fold(name).contains(&fold(p)),
+    if matcher.ignore_case && !matches!(matcher.pattern, Pattern::Regex(_)) {
+        return plain_matches(&matcher.pattern, &name.to_ascii_lowercase(), |p| p.to_ascii_lowercase().into());
+    }
+    plain_matches(&matcher.pattern, name, Cow::Borrowed)
+}
+
+fn plain_matches<'a>(pattern: &'a Pattern, name: &str, fold: impl FnOnce(&'a str) -> Cow<'a, str>) -> bool {
+    match pattern {
+        Pattern::Exact(p) => name == fold(p),
+        Pattern::Prefix(p) => name.starts_with(&*fold(p)),
+        Pattern::Suffix(p) => name.ends_with(&*fold(p)),
+        Pattern::Contains(p) => name.contains(&*fold(p)),
         // A full match: the expression alone must cover the name, wherever else it may match.
         Pattern::Regex(r) => r.find_iter(name).any(|m| m.start() == 0 && m.end() == name.len()),
     }

@@ -3,12 +3,16 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{CertRevocationList, EndEntityCert, KeyUsage};
+use webpki::{
+    CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder,
+    UnknownStatusPolicy, VerifiedPath,
+};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::Usage;
 use super::certificate::Leaf;
-use super::error::VerifyError;
+use super::error::{Distrust, VerifyError};
+use crate::model::tls::Validation;
 
 /// Certificates that are trusted, parsed once.
 pub struct Trust {
@@ -85,34 +89,111 @@ impl Trust {
     }
 
     /// Whether this very certificate is trusted.
-    pub(super) fn pins(&self, der: &CertificateDer<'_>) -> bool {
+    fn pins(&self, der: &CertificateDer<'_>) -> bool {
         self.certificates.iter().any(|c| c.as_ref() == der.as_ref())
     }
 
-    /// A path from the leaf to a trusted certificate (RFC 5280).
-    pub(super) fn build_path(
+    /// The leaf is itself trusted, or there is a path from it to a trusted certificate (RFC 5280).
+    pub(super) fn check(
         &self,
         leaf: &Leaf<'_>,
         intermediates: &[CertificateDer<'_>],
-        usage: Usage,
-        now: UnixTime,
+        rules: &Rules<'_>,
     ) -> Result<(), VerifyError> {
+        let more = rules.validation.crls.iter().flat_map(|crls| crls.0.iter());
+        let crls: Vec<&CertRevocationList<'_>> = self.crls.iter().chain(more).collect();
+        // A revoked leaf is not trusted because it stands in the list.
+        if crls.is_empty() && self.pins(leaf.der) {
+            return Ok(());
+        }
         let entity = EndEntityCert::try_from(leaf.der).map_err(|e| VerifyError::Unreadable(e.to_string()))?;
-        let usage = match usage {
+        let mut now = rules.now;
+        for _ in 0..TIMES {
+            let error = match self.path(&entity, intermediates, (rules, &crls, now)) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            now = match error {
+                // Each certificate is then judged by a time at which it was valid.
+                webpki::Error::CertExpired { not_after, .. } if rules.validation.allow_expired => not_after,
+                webpki::Error::CertNotValidYet { not_before, .. } if rules.validation.allow_expired => not_before,
+                error => return Err(untrusted(leaf, &error)),
+            };
+        }
+        Err(untrusted(leaf, &webpki::Error::UnknownIssuer))
+    }
+
+    fn path(
+        &self,
+        entity: &EndEntityCert<'_>,
+        intermediates: &[CertificateDer<'_>],
+        (rules, crls, now): (&Rules<'_>, &[&CertRevocationList<'_>], UnixTime),
+    ) -> Result<(), webpki::Error> {
+        let usage = match rules.usage {
             Usage::Server => KeyUsage::server_auth(),
             Usage::Client => KeyUsage::client_auth(),
         };
-        let path = entity.verify_for_usage(
-            webpki::ALL_VERIFICATION_ALGS,
-            &self.anchors,
-            intermediates,
-            now,
-            usage,
-            None,
-            None,
-        );
-        path.map(|_| ()).map_err(|e| VerifyError::NotTrusted { leaf: leaf.label(), reason: reason(&e) })
+        let depth = match rules.validation.leaf_crl_only {
+            true => RevocationCheckDepth::EndEntity,
+            false => RevocationCheckDepth::Chain,
+        };
+        let expiry = match rules.validation.allow_expired {
+            true => ExpirationPolicy::Ignore,
+            false => ExpirationPolicy::Enforce,
+        };
+        // Without a list of the issuer's, nothing is known of a certificate: it is refused, as by BoringSSL.
+        let revocation = RevocationOptionsBuilder::new(crls).ok().map(|builder| {
+            let builder = builder.with_depth(depth).with_status_policy(UnknownStatusPolicy::Deny);
+            builder.with_expiration_policy(expiry).build()
+        });
+        let suits = |path: &VerifiedPath<'_>| self.suits(path, rules);
+        let algorithms = webpki::ALL_VERIFICATION_ALGS;
+        entity
+            .verify_for_usage(algorithms, &self.anchors, intermediates, now, usage, revocation, Some(&suits))
+            .map(|_| ())
     }
+
+    /// What webpki leaves to its caller: the trusted certificate's own dates, and the length of the path.
+    fn suits(&self, path: &VerifiedPath<'_>, rules: &Rules<'_>) -> Result<(), webpki::Error> {
+        let most = rules.validation.max_depth.map_or(usize::MAX, |most| most as usize);
+        if path.intermediate_certificates().count() > most {
+            return Err(webpki::Error::MaximumPathDepthExceeded);
+        }
+        let subject = path.anchor();
+        let at = self
+            .anchors
+            .iter()
+            .position(|a| a.subject == subject.subject && a.subject_public_key_info == subject.subject_public_key_info);
+        let (first, last) = at.and_then(|at| self.validity.get(at)).copied().unwrap_or((i64::MIN, i64::MAX));
+        let now = i64::try_from(rules.now.as_secs()).unwrap_or(i64::MAX);
+        let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+        match rules.validation.allow_expired {
+            false if now > last => Err(webpki::Error::CertExpired { time: rules.now, not_after: at(last) }),
+            false if now < first => Err(webpki::Error::CertNotValidYet { time: rules.now, not_before: at(first) }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Certificates that may be out of date in one path, with `allow_expired_certificate`.
+const TIMES: usize = 12;
+
+/// What a path is judged by.
+pub(super) struct Rules<'a> {
+    pub(super) validation: &'a Validation,
+    pub(super) usage: Usage,
+    pub(super) now: UnixTime,
+}
+
+fn untrusted(leaf: &Leaf<'_>, error: &webpki::Error) -> VerifyError {
+    use webpki::Error as E;
+    let why = match error {
+        E::UnknownIssuer => Distrust::Issuer,
+        E::CertExpired { .. } | E::CertNotValidYet { .. } => Distrust::Expired,
+        E::CertRevoked => Distrust::Revoked,
+        _ => Distrust::Other,
+    };
+    VerifyError::NotTrusted { leaf: leaf.label(), reason: reason(error), why }
 }
 
 impl std::fmt::Debug for Trust {
@@ -133,6 +214,8 @@ fn reason(error: &webpki::Error) -> String {
         }
         E::EndEntityUsedAsCa => "a certificate in its chain is no CA".to_owned(),
         E::NameConstraintViolation => "a CA in its chain may not issue its names".to_owned(),
+        E::CertRevoked => "a certificate in its chain is revoked".to_owned(),
+        E::MaximumPathDepthExceeded => "its chain is longer than max_verify_depth allows".to_owned(),
         E::PathLenConstraintViolated => "its chain is longer than a CA in it allows".to_owned(),
         other => other.to_string(),
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use config::verify::VerifyError;
+use config::verify::rustls::take_refusal;
 use rustls::{AlertDescription, CertificateError};
 use sni::client_hello::{Refusal, ServerName};
 
@@ -89,7 +90,10 @@ impl From<rustls::Error> for TlsError {
                     None => Self::Certificate(CertificateError::Other(other)),
                 }
             }
-            rustls::Error::InvalidCertificate(error) => Self::Certificate(error),
+            rustls::Error::InvalidCertificate(error) => {
+                // The kind made the alert; the words stand beside it.
+                take_refusal().map_or(Self::Certificate(error), Self::Refused)
+            }
             error => Self::Protocol(error),
         }
     }
