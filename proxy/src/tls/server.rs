@@ -1,0 +1,102 @@
+//! TLS with clients: a DownstreamTlsContext as rustls' server configuration.
+
+use std::sync::Arc;
+
+use config::model::tls::{Certificates, DownstreamTls, Identity, SecretRef, Tickets as Asked};
+use config::verify::rustls::client_verifier;
+use rustls::ServerConfig;
+use rustls::pki_types::UnixTime;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
+
+use super::context::{Configured, Context, NotReady, Secrets, identity, ticket_keys, validation};
+use super::cryptography::{provider, versions};
+use super::error::TlsError;
+use super::names::{self, ServerConfigs};
+use super::noting;
+use super::selector::Selector;
+use super::tickets::Tickets;
+use super::{Facts, notes};
+
+/// A DownstreamTlsContext at run time.
+pub(crate) type ServerContext = Context<DownstreamTls, Server>;
+
+/// What handshakes with clients use.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// For the data path.
+    pub(crate) configs: Arc<ServerConfigs>,
+    /// For the control plane's own listeners, which speak through tokio-rustls.
+    pub(crate) config: Arc<ServerConfig>,
+    /// How clients are verified; `None`: they are not asked.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+impl Server {
+    /// rustls takes a resumed session for verified. It was, at its time: whoever resumes has to pass today's checks too.
+    ///
+    /// # Errors
+    /// The certificate shown then is refused now, or there was none and there has to be one.
+    pub(crate) fn check_resumed(&self, facts: &Facts) -> Result<(), TlsError> {
+        let Some(verifier) = self.clients.as_ref().filter(|_| facts.resumed) else { return Ok(()) };
+        match &*facts.peer_certificates {
+            [] if verifier.client_auth_mandatory() => Err(TlsError::NoCertificate),
+            [] => Ok(()),
+            [leaf, rest @ ..] => match verifier.verify_client_cert(leaf, rest, UnixTime::now()) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+}
+
+impl Configured for DownstreamTls {
+    type Ready = Server;
+
+    fn secrets(&self) -> impl Iterator<Item = &Arc<SecretRef>> {
+        Self::secrets(self)
+    }
+
+    fn build(&self, secrets: &Secrets) -> Result<Server, NotReady> {
+        let identities = identities(&self.certificates, secrets)?;
+        if identities.is_empty() {
+            return Err(NotReady::Unusable("there is no certificate".into()));
+        }
+        let validation = self.validation.as_ref().map(|source| validation(secrets, source)).transpose()?;
+        let asked = validation.is_some() || self.require_client_certificate;
+        let clients = asked.then(|| client_verifier(validation, self.require_client_certificate));
+        let unusable = |error: rustls::Error| NotReady::Unusable(error.to_string().into());
+        let builder = ServerConfig::builder_with_provider(provider(&self.parameters))
+            .with_protocol_versions(&versions(&self.parameters))
+            .map_err(unusable)?;
+        let builder = match &clients {
+            Some(verifier) => {
+                let noting = Arc::new(noting::Clients(Arc::clone(verifier)));
+                builder.with_client_cert_verifier(names::client_verifier(noting))
+            }
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(Selector::new(identities, self.require_sni)));
+        config.alpn_protocols = self.alpn.iter().map(|name| name.to_vec()).collect();
+        config.ignore_client_order = true;
+        // Sessions are the client's to keep: none of them is held here.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        if let Some(tickets) = tickets(self, secrets).map_err(|error| error.unwrap_or_else(unusable))? {
+            config.ticketer = tickets;
+            config.send_tls13_tickets = 1;
+        }
+        let mut system = config.clone();
+        // A probe or a call of the control plane never comes back for its session.
+        system.send_tls13_tickets = 0;
+        Ok(Server { configs: Arc::new(ServerConfigs::new(config)), config: Arc::new(system), clients })
+    }
+}
+
+/// Those of a context, in its order.
+pub(super) fn identities(certificates: &Certificates, secrets: &Secrets) -> Result<Box<[Arc<Identity>]>, NotReady> {
+    match certificates {
+        Certificates::Inline(identities) => Ok(identities.clone()),
+        Certificates::Sds(names) => names.iter().map(|name| identity(secrets, name)).collect(),
+    }
+}
