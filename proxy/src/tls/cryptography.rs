@@ -33,9 +33,7 @@ pub(super) fn provider(parameters: &Parameters) -> Arc<CryptoProvider> {
     provider.cipher_suites = suites(&provider.cipher_suites, parameters.cipher_suites.as_deref());
     provider.kx_groups = match &parameters.groups {
         None => GROUPS.to_vec(),
-        Some(asked) => {
-            asked.iter().filter_map(|name| GROUPS.into_iter().find(|group| group.name() == *name)).collect()
-        }
+        Some(asked) => asked.iter().filter_map(|name| GROUPS.into_iter().find(|group| group.name() == *name)).collect(),
     };
     Arc::new(provider)
 }

@@ -9,6 +9,7 @@ use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 
+use super::Facts;
 use super::context::{Configured, Context, NotReady, Secrets, identity, ticket_keys, validation};
 use super::cryptography::{provider, versions};
 use super::error::TlsError;
@@ -16,7 +17,6 @@ use super::names::{self, ServerConfigs};
 use super::noting;
 use super::selector::Selector;
 use super::tickets::Tickets;
-use super::{Facts, notes};
 
 /// A DownstreamTlsContext at run time.
 pub(crate) type ServerContext = Context<DownstreamTls, Server>;
@@ -65,7 +65,6 @@ impl Configured for DownstreamTls {
         let validation = self.validation.as_ref().map(|source| validation(secrets, source)).transpose()?;
         let asked = validation.is_some() || self.require_client_certificate;
         let clients = asked.then(|| client_verifier(validation, self.require_client_certificate));
-        let unusable = |error: rustls::Error| NotReady::Unusable(error.to_string().into());
         let builder = ServerConfig::builder_with_provider(provider(&self.parameters))
             .with_protocol_versions(&versions(&self.parameters))
             .map_err(unusable)?;
@@ -82,7 +81,7 @@ impl Configured for DownstreamTls {
         // Sessions are the client's to keep: none of them is held here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        if let Some(tickets) = tickets(self, secrets).map_err(|error| error.unwrap_or_else(unusable))? {
+        if let Some(tickets) = tickets(self, secrets)? {
             config.ticketer = tickets;
             config.send_tls13_tickets = 1;
         }
@@ -91,6 +90,26 @@ impl Configured for DownstreamTls {
         system.send_tls13_tickets = 0;
         Ok(Server { configs: Arc::new(ServerConfigs::new(config)), config: Arc::new(system), clients })
     }
+}
+
+/// What seals session tickets; `None`: none are given out.
+fn tickets(tls: &DownstreamTls, secrets: &Secrets) -> Result<Option<Arc<dyn ProducesTickets>>, NotReady> {
+    let lifetime = tls.resumption.lifetime;
+    let keys = match &tls.resumption.tickets {
+        Asked::Off => return Ok(None),
+        Asked::Own => None,
+        Asked::Keys(keys) => Some(Arc::clone(keys)),
+        Asked::Sds(secret) => Some(ticket_keys(secrets, secret)?),
+    };
+    let tickets = match keys {
+        None => Tickets::own(lifetime),
+        Some(keys) => Tickets::shared(&keys, tls.id, lifetime),
+    };
+    Ok(Some(tickets.map_err(unusable)?))
+}
+
+fn unusable(error: rustls::Error) -> NotReady {
+    NotReady::Unusable(error.to_string().into())
 }
 
 /// Those of a context, in its order.

@@ -50,7 +50,8 @@ impl Tickets {
                 (name, sealing)
             })
         });
-        let keys = keys.collect::<Result<_, _>>().map_err(|_| Error::General("a session ticket key is refused".into()))?;
+        let keys =
+            keys.collect::<Result<_, _>>().map_err(|_| Error::General("a session ticket key is refused".into()))?;
         Ok(Self::new(Arc::new(Shared { keys, context }), lifetime))
     }
 
