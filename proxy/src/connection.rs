@@ -18,22 +18,23 @@ use crate::report::flow::Flow;
 use crate::shared::{OpenPermit, Shared};
 use crate::stream::Stream;
 use crate::tcp_proxy::{self, Established};
+use crate::tls::peer::Peer;
 
 /// Serves one connection from accept to report.
 ///
 /// Everything up to the endpoint's answer runs in a future of its own that is freed then: what an idle connection owns
 /// is this one alone.
 pub(crate) async fn serve(accepted: Accepted, active: Arc<Active>, shared: Arc<Shared>) {
-    let Accepted { mut stream, peer, address } = accepted;
+    let Accepted { stream, peer, address } = accepted;
     let version = active.version();
     let flow = Flow::new(shared.next_id(), peer, local(&version, &stream, address));
     let report = Report::open(flow, Arc::clone(&version.reporter));
     let mut connection = Connection { report, active, shared, version, control: Registered::new() };
     let reason = match connection.admit() {
         Err(reason) => reason,
-        Ok(_permits) => match Box::pin(connection.prepare(&mut stream)).await {
+        Ok(_permits) => match Box::pin(connection.prepare(stream)).await {
             Err(reason) => reason,
-            Ok(mut established) => {
+            Ok((mut established, mut stream)) => {
                 let reason = if established.is_watched() {
                     Box::pin(established.relay_and_watch(&mut connection, &mut stream)).await
                 } else {
@@ -44,7 +45,6 @@ pub(crate) async fn serve(accepted: Accepted, active: Arc<Active>, shared: Arc<S
             }
         },
     };
-    drop(stream);
     connection.report.finish(reason);
 }
 
@@ -85,8 +85,8 @@ impl Connection {
     }
 
     /// From the first byte to a connected endpoint.
-    async fn prepare(&mut self, stream: &mut Stream) -> Result<Box<Established>, CloseReason> {
-        let opening = self.open(stream).await?;
+    async fn prepare(&mut self, mut stream: Stream) -> Result<(Box<Established>, Stream), CloseReason> {
+        let opening = self.open(&mut stream).await?;
         let Some(chain) = opening.chain else {
             return Err(opening.refusal.map_or(CloseReason::NoFilterChain, CloseReason::HelloRefused));
         };
@@ -95,17 +95,45 @@ impl Connection {
         if !chain.admit(self.report.flow().start) {
             return Err(CloseReason::RateLimited);
         }
-        // Before anything upstream; who the peer is, a TLS handshake tells.
-        rbac::ask(&chain.gate, &mut self.report, &self.control, None).await?;
-        if chain.chain.tls.is_some() {
+        // HTTP is served by `system` on the control runtime; such listeners are never started here.
+        if let Handler::Http(_) | Handler::Unsupported(_) = &chain.chain.handler {
             return Err(CloseReason::Unsupported);
         }
+        let (mut stream, head) = match &chain.tls {
+            Some(tls) => (tls.accept(self, &chain, stream, &opening.head).await?, Box::default()),
+            None => (stream, opening.head),
+        };
+        // Before anything upstream; who the peer is, the handshake has told.
+        self.permit(&chain, &mut stream).await?;
         match &chain.chain.handler {
-            Handler::TcpProxy(proxy) => tcp_proxy::establish(self, &chain, proxy, opening.head).await,
-            Handler::DirectResponse(bytes) => Err(tcp_proxy::respond(self, stream, bytes).await),
-            // Served by `system` on the control runtime; such listeners are never started here.
+            Handler::TcpProxy(proxy) => Ok((tcp_proxy::establish(self, &chain, proxy, head).await?, stream)),
+            Handler::DirectResponse(bytes) => Err(tcp_proxy::respond(self, &mut stream, bytes).await),
             Handler::Http(_) | Handler::Unsupported(_) => Err(CloseReason::Unsupported),
         }
+    }
+
+    /// Asks the chain's permissions, and lets go of the client's certificate then.
+    async fn permit(&mut self, chain: &ChainState, stream: &mut Stream) -> Result<(), CloseReason> {
+        let Stream::Tls(tls) = stream else {
+            return rbac::ask(&chain.gate, &mut self.report, &self.control, None).await;
+        };
+        let shown = tls.take_certificates();
+        if chain.gate.is_open() {
+            return Ok(());
+        }
+        let certificate = shown.first().and_then(|der| Peer::of(der)).unwrap_or_default();
+        let peer = rbac::Peer {
+            uri_sans: &certificate.uri_sans,
+            dns_sans: &certificate.dns_sans,
+            subject: &certificate.subject,
+            verified: !shown.is_empty() && chain.tls.as_ref().is_some_and(|tls| tls.verifies()),
+        };
+        rbac::ask(&chain.gate, &mut self.report, &self.control, Some(peer)).await
+    }
+
+    /// Whether a log may print or judge by certificates: only then they are kept while the connection lives.
+    pub(crate) fn keeps_certificates(&self, chain: &ChainState) -> bool {
+        self.version.logs_certificates || chain.logs_certificates
     }
 
     /// The listener filters: PROXY protocol and ClientHello, both within the listener's time.

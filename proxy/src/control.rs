@@ -64,7 +64,7 @@ impl Kill {
     }
 
     /// The close reason once bytes are relayed; a deadline then can only be that of the connect before.
-    const fn reason(self) -> CloseReason {
+    pub(crate) const fn reason(self) -> CloseReason {
         match self {
             Self::Deadline => CloseReason::ConnectFailed(ConnectError::Timeout),
             Self::Idle => CloseReason::IdleTimeout,

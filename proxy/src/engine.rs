@@ -186,6 +186,11 @@ impl Engine {
         if changes.is_empty() {
             return Vec::new();
         }
+        let secrets = changes
+            .secrets
+            .iter()
+            .map(|name| (Arc::clone(name), snapshot.secrets.get(name).map(|entry| entry.secret.clone())));
+        self.shared.tls.apply(secrets);
         self.shared.clusters.apply(&snapshot, changes);
         let failed = self.listeners.apply(&snapshot, changes);
         self.system.apply(&snapshot, changes);

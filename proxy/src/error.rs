@@ -1,6 +1,5 @@
 //! Why a connection ended: a closed set that maps exhaustively to a reason, a detail and an Envoy response flag.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use sni::client_hello::Refusal;
@@ -228,14 +227,6 @@ impl CloseReason {
             Self::Drained => "drained",
             Self::HostRemoved => "host_removed",
             Self::Tls(failure) => failure.as_str(),
-        }
-    }
-
-    /// `%CONNECTION_TERMINATION_DETAILS%`, in Envoy's words; `None` where it has none.
-    pub fn termination_details(&self) -> Option<Cow<'static, str>> {
-        match self {
-            Self::Tls(TlsFailure::Timeout) => Some("transport socket timeout was reached".into()),
-            _ => None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::metrics::{Registry, Scope, TlsInspectorStat};
 use crate::report::Sinks;
+use crate::tls::Contexts;
 use crate::upstream::Clusters;
 
 /// Bounds on what clients can make this process hold.
@@ -14,13 +15,15 @@ pub struct Limits {
     pub connections: u64,
     /// Connections whose ClientHello is not complete yet.
     pub hellos: u32,
+    /// TLS handshakes under way, with clients and endpoints together; a few ten KiB and one signature each.
+    pub handshakes: u32,
     /// Pipes for splice(2), 1 MiB each.
     pub pipes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 0, hellos: 16_384, pipes: 32 }
+        Self { connections: 0, hellos: 16_384, handshakes: 4096, pipes: 32 }
     }
 }
 
@@ -35,6 +38,8 @@ pub struct Shared {
     pub sinks: Arc<Sinks>,
     /// Bounds.
     pub limits: Limits,
+    /// TLS contexts, those of the clusters too.
+    pub tls: Arc<Contexts>,
     pub(crate) tls_inspector: Arc<Scope<TlsInspectorStat>>,
     open: AtomicU64,
     hellos: AtomicU32,
@@ -45,7 +50,10 @@ impl Shared {
     /// Nothing is open yet.
     pub fn new(clusters: Arc<Clusters>, registry: Arc<Registry>, sinks: Arc<Sinks>, limits: Limits) -> Arc<Self> {
         let tls_inspector = registry.tls_inspector();
+        let tls = Arc::clone(clusters.tls());
+        tls.handshakes().limit(limits.handshakes);
         Arc::new(Self {
+            tls,
             clusters,
             registry,
             sinks,

@@ -106,7 +106,7 @@ pub(crate) async fn establish(
 ) -> Result<Box<Established>, CloseReason> {
     let stats = Arc::clone(chain.tcp(&proxy.stat_prefix, &connection.shared.registry));
     stats.inc(TcpStat::DownstreamCxTotal);
-    let connected = open(connection, proxy).await.inspect_err(|reason| {
+    let connected = open(connection, chain, proxy).await.inspect_err(|reason| {
         if *reason == CloseReason::NoCluster {
             stats.inc(TcpStat::DownstreamCxNoRoute);
         }
@@ -150,7 +150,7 @@ pub(crate) async fn respond(connection: &mut Connection, client: &mut Stream, by
 }
 
 /// Chooses the cluster, asks its circuit breakers, and tries endpoints until one is connected.
-async fn open(connection: &mut Connection, proxy: &TcpProxy) -> Result<Connected, CloseReason> {
+async fn open(connection: &mut Connection, chain: &ChainState, proxy: &TcpProxy) -> Result<Connected, CloseReason> {
     let destination = choose(&proxy.route);
     let hash_source = proxy.more.as_deref().is_some_and(|m: &More| m.hash_source_ip);
     let flow = connection.report.flow_mut();
@@ -158,6 +158,7 @@ async fn open(connection: &mut Connection, proxy: &TcpProxy) -> Result<Connected
     flow.upstream = Some(Box::new(Upstream::to(&destination.cluster)));
     let cluster = connection.shared.clusters.get(&destination.cluster).ok_or(CloseReason::NoCluster)?;
     let mut pending = cluster.admit().map_err(refused)?;
+    pending.keep_certificates(connection.keeps_certificates(chain));
     cluster.warmed().await;
     let most = proxy.more.as_deref().map_or(1, |m| m.max_connect_attempts.max(1));
     let mut tried: Vec<Arc<Host>> = Vec::new();
@@ -195,6 +196,9 @@ async fn attempt(
     connection.control.set_deadline(Instant::now(), Some(limit));
     let result = connect_before(pending, host, connection.control.deadline()).await;
     connection.control.forgive_deadline();
+    if let Some(upstream) = connection.report.flow_mut().upstream.as_deref_mut() {
+        upstream.tls = pending.take_tls();
+    }
     let connected = result?;
     if let Some(upstream) = connection.report.flow_mut().upstream.as_deref_mut() {
         upstream.connected = Some(Instant::now());

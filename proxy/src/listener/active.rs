@@ -20,7 +20,9 @@ use super::state::ChainState;
 use crate::control::{self, Kill};
 use crate::metrics::{ListenerManagerStat, ListenerStat, ProxyProtocolStat, Scope};
 use crate::report::Reporter;
+use crate::report::tls::wants_certificates;
 use crate::shared::Shared;
+use crate::tls::Downstream;
 
 /// One version of a listener's configuration, ready for use. A connection keeps the one it was accepted under.
 #[derive(Debug)]
@@ -32,6 +34,8 @@ pub(crate) struct Version {
     pub(crate) inspects: bool,
     /// Some chain or log wants to know which address a connection came in on.
     pub(crate) wants_local: bool,
+    /// The listener's own logs may print or judge by certificates.
+    pub(crate) logs_certificates: bool,
     pub(crate) proxy_protocol: Option<Arc<Scope<ProxyProtocolStat>>>,
     pub(crate) reporter: Arc<Reporter>,
 }
@@ -42,7 +46,10 @@ impl Version {
             before.into_iter().flat_map(|b| b.chains.iter()).map(|state| (state.chain.id, state)).collect();
         let chains = Chains::new(&listener, |chain| match known.get(&chain.id) {
             Some(state) => Arc::clone(state),
-            None => ChainState::new(chain, &shared.registry),
+            None => {
+                let tls = Downstream::of(chain, &shared.tls, &shared.registry, &listener.stat_name);
+                ChainState::new(chain, &shared.registry, tls)
+            }
         });
         let hello = |c: &Arc<FilterChain>| {
             let m = &c.matches;
@@ -62,7 +69,8 @@ impl Version {
         let proxy_protocol =
             listener.proxy_protocol.as_ref().map(|p| shared.registry.proxy_protocol(p.stat_prefix.as_deref()));
         let reporter = Reporter::new(&listener, &shared.registry, &shared.sinks);
-        Self { listener, chains, inspects, wants_local, proxy_protocol, reporter }
+        let logs_certificates = wants_certificates(&listener.access_logs);
+        Self { listener, chains, inspects, wants_local, logs_certificates, proxy_protocol, reporter }
     }
 }
 

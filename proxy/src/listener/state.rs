@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use config::model::chain::{FilterChain, LocalRateLimit, NetworkFilter};
+use config::model::chain::{FilterChain, Handler, LocalRateLimit, NetworkFilter};
 
 use crate::metrics::{LocalRateLimitStat, Registry, Scope, TcpStat};
 use crate::rbac::Gate;
+use crate::report::tls::wants_certificates;
+use crate::tls::Downstream;
 
 /// A chain and its counters and token buckets.
 #[derive(Debug)]
@@ -18,18 +20,33 @@ pub struct ChainState {
     /// Its permissions.
     pub(crate) gate: Gate,
     tcp: OnceLock<Arc<Scope<TcpStat>>>,
+    /// The logs of its tcp_proxy may print or judge by certificates.
+    pub(crate) logs_certificates: bool,
+    /// TLS with its clients.
+    pub(crate) tls: Option<Box<Downstream>>,
 }
 
 impl ChainState {
-    pub(crate) fn new(chain: &Arc<FilterChain>, registry: &Registry) -> Arc<Self> {
+    /// `tls`: for a chain that has it.
+    pub(crate) fn new(chain: &Arc<FilterChain>, registry: &Registry, tls: Option<Downstream>) -> Arc<Self> {
         let buckets = chain.filters.iter().filter_map(|filter| match filter {
             NetworkFilter::LocalRateLimit(limit) => {
                 Some(Bucket::new(Arc::clone(limit), registry.local_rate_limit(&limit.stat_prefix)))
             }
             NetworkFilter::Rbac(_) => None,
         });
-        let gate = Gate::new(&chain.filters, registry);
-        Arc::new(Self { chain: Arc::clone(chain), buckets: buckets.collect(), gate, tcp: OnceLock::new() })
+        let more = match &chain.handler {
+            Handler::TcpProxy(proxy) => proxy.more.as_deref(),
+            Handler::DirectResponse(_) | Handler::Http(_) | Handler::Unsupported(_) => None,
+        };
+        Arc::new(Self {
+            chain: Arc::clone(chain),
+            buckets: buckets.collect(),
+            gate: Gate::new(&chain.filters, registry),
+            tcp: OnceLock::new(),
+            logs_certificates: more.is_some_and(|more| wants_certificates(&more.access_logs)),
+            tls: tls.map(Box::new),
+        })
     }
 
     /// The statistics of its tcp_proxy, made at the first connection.

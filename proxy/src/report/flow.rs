@@ -9,7 +9,7 @@ use config::model::address::Address;
 use config::model::chain::FilterChain;
 use config::model::tls::Identity;
 use rustls::pki_types::CertificateDer;
-use rustls::{ProtocolVersion, SupportedCipherSuite};
+use rustls::{CipherSuite, ProtocolVersion};
 
 use crate::error::{CloseReason, ConnectError};
 use crate::rbac::Ruling;
@@ -128,7 +128,7 @@ pub struct TlsSide {
     /// What was agreed on; `None`: it did not come to that.
     pub version: Option<ProtocolVersion>,
     /// The same.
-    pub suite: Option<SupportedCipherSuite>,
+    pub suite: Option<CipherSuite>,
     /// The handshake was complete at.
     pub complete: Option<Instant>,
     /// The peer showed a certificate (that may have been refused).
@@ -139,8 +139,8 @@ pub struct TlsSide {
     pub presented: Option<Arc<Identity>>,
     /// Why there is no session: the check, the certificate, the name.
     pub failure: Option<Box<str>>,
-    parsed: OnceLock<Option<Box<Peer>>>,
-    own: OnceLock<Option<Box<Peer>>>,
+    pub(crate) parsed: OnceLock<Option<Box<Peer>>>,
+    pub(crate) own: OnceLock<Option<Box<Peer>>>,
 }
 
 impl TlsSide {

@@ -8,7 +8,6 @@ pub mod sink;
 #[cfg(test)]
 mod tests;
 mod time_format;
-#[allow(dead_code)] // wired with the contexts
 pub(crate) mod tls;
 mod value;
 

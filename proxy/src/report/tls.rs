@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use config::model::access_log::{AccessLog, Fact, Filter, Format, JsonNode, Operator, Piece, Template, TlsOperator};
-use rustls::{ProtocolVersion, SupportedCipherSuite};
+use rustls::{CipherSuite, ProtocolVersion};
 
 use super::flow::{Flow, TlsSide};
 use super::time_format;
@@ -64,9 +64,9 @@ pub(crate) fn version(version: ProtocolVersion) -> Option<&'static str> {
 }
 
 /// OpenSSL's name of a suite, which BoringSSL prints.
-pub(crate) fn cipher(suite: SupportedCipherSuite) -> Option<&'static str> {
-    use rustls::CipherSuite as C;
-    Some(match suite.suite() {
+pub(crate) fn cipher(suite: CipherSuite) -> Option<&'static str> {
+    use CipherSuite as C;
+    Some(match suite {
         C::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
         C::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
         C::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",

@@ -12,6 +12,7 @@ use sni::kuma::KumaName;
 use super::flow::{Flow, Upstream};
 use super::{LogType, time_format, tls};
 use crate::error::{CloseReason, ConnectError, TlsFailure};
+use crate::rbac::Ruling;
 
 /// The value of an operator.
 #[derive(Debug, PartialEq)]
@@ -98,7 +99,7 @@ impl<'a> Subject<'a> {
             Op::Tls(operator) => tls::value(flow, operator),
             Op::DownstreamTransportFailureReason => Value::or_absent(tls::failure(flow.tls.as_deref()), Value::text),
             Op::ConnectionTerminationDetails => {
-                Value::or_absent(flow.close.as_ref().and_then(CloseReason::termination_details), Value::Text)
+                Value::or_absent(termination(flow), Value::Text)
             }
             Op::KumaName => self.kuma_name(),
             Op::CloseReason => Value::or_absent(flow.close.as_ref(), |reason| Value::text(reason.as_str())),
@@ -238,6 +239,15 @@ pub(super) fn flags(reason: Option<&CloseReason>) -> (&'static str, &'static str
         Some(CloseReason::HelloRefused(Refusal::TooLarge { .. })) => ("-", "-"),
         Some(CloseReason::HelloRefused(_)) => ("NR", "NoRouteFound"),
         Some(reason) => (reason.flag().short(), reason.flag().long()),
+    }
+}
+
+/// In Envoy's words; absent where it has none.
+fn termination(flow: &Flow) -> Option<Cow<'_, str>> {
+    match (&flow.close, flow.ruling.as_deref()) {
+        (Some(CloseReason::RbacDenied), Some(Ruling { denied: Some(denial), .. })) => Some(denial.detail().into()),
+        (Some(CloseReason::Tls(TlsFailure::Timeout)), _) => Some("transport socket timeout was reached".into()),
+        _ => None,
     }
 }
 

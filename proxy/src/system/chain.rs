@@ -2,20 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use config::model::chain::{FilterChain, Handler as Kind};
 use config::model::listener::Listener;
-use rustls::ServerConfig;
 
 use super::forward::Upstreams;
 use super::manager::Manager;
-use super::tls;
 use crate::lifecycle::drain::{Drain, Trigger};
 use crate::listener::{ChainState, Chains, Facts};
-
-/// Envoy has no limit of its own for a handshake; this is generous to the slowest client.
-const HANDSHAKE: Duration = Duration::from_secs(15);
+use crate::tls::Downstream;
 
 /// One chain. It stays the same value while its configuration does.
 pub(super) struct Chain {
@@ -23,14 +18,12 @@ pub(super) struct Chain {
     pub(super) action: Action,
     /// Tells its connections to go.
     pub(super) trigger: Trigger,
-    /// Time for the TLS handshake.
-    pub(super) handshake: Duration,
 }
 
 /// What a chain does.
 pub(super) enum Action {
-    /// Serve HTTP, behind TLS where that is configured.
-    Http { manager: Manager, tls: Option<Arc<ServerConfig>> },
+    /// Serve HTTP, behind TLS where the chain's state has it.
+    Http(Manager),
     /// Refuse every connection, for this reason.
     Refuse(Box<str>),
 }
@@ -68,7 +61,9 @@ impl ChainSet {
                 }
                 Arc::new(chain)
             }));
-            ChainState::new(config, &upstreams.registry)
+            let contexts = upstreams.clusters.tls();
+            let tls = Downstream::of(config, contexts, &upstreams.registry, &listener.stat_name);
+            ChainState::new(config, &upstreams.registry, tls)
         });
         Self { matcher, chains }
     }
@@ -104,22 +99,13 @@ impl ChainSet {
 impl Chain {
     fn new(config: &Arc<FilterChain>, upstreams: &Upstreams) -> Self {
         let action = match &config.handler {
-            Kind::Http(http) => Self::http(config, http, upstreams),
+            Kind::Http(http) => Action::Http(Manager::new(Arc::clone(http), config.tls.is_some(), upstreams.clone())),
             Kind::Unsupported(what) => Action::Refuse(what.to_string().into()),
             Kind::TcpProxy(_) | Kind::DirectResponse(_) => {
                 Action::Refuse("the control plane's own listeners serve HTTP only".into())
             }
         };
         let (trigger, _) = Drain::new();
-        let handshake = config.transport_socket_connect_timeout.filter(|t| !t.is_zero()).unwrap_or(HANDSHAKE);
-        Self { config: Arc::clone(config), action, trigger, handshake }
-    }
-
-    fn http(config: &FilterChain, http: &Arc<config::model::http::HttpManager>, upstreams: &Upstreams) -> Action {
-        let tls = match config.tls.as_deref().map(tls::server_config).transpose() {
-            Ok(tls) => tls,
-            Err(error) => return Action::Refuse(format!("TLS: {error}").into()),
-        };
-        Action::Http { manager: Manager::new(Arc::clone(http), tls.is_some(), upstreams.clone()), tls }
+        Self { config: Arc::clone(config), action, trigger }
     }
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use config::model::listener::TlsInspector;
 use sni::client_hello::{Progress, Reader, Refusal};
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 
 use super::chain::{Action, Chain, Hello, Seen};
 use super::io::Io;
 use super::listener::Version;
 use super::serve;
 use super::socket::Incoming;
-use crate::error::CloseReason;
+use crate::error::{CloseReason, TlsFailure};
 use crate::metrics::{ListenerStat, Scope};
+use crate::tls::Downstream;
 
 /// Serves one connection to its end.
 pub(super) async fn serve(incoming: Incoming, version: &Version) {
@@ -39,26 +39,26 @@ async fn run(incoming: Incoming, version: &Version) -> Result<(), CloseReason> {
         other => other?,
     };
     let seen = Seen { local, peer, hello };
-    let (chain, limits) = version.chains.find(&seen).ok_or(CloseReason::NoFilterChain)?;
-    if !limits.admit(std::time::Instant::now()) {
+    let (chain, state) = version.chains.find(&seen).ok_or(CloseReason::NoFilterChain)?;
+    if !state.admit(std::time::Instant::now()) {
         return Err(CloseReason::RateLimited);
     }
-    answer(io, chain).await
+    answer(io, chain, state.tls.as_deref()).await
 }
 
-async fn answer(io: Io, chain: &Chain) -> Result<(), CloseReason> {
-    let Action::Http { manager, tls } = &chain.action else { return Err(CloseReason::Unsupported) };
+async fn answer(io: Io, chain: &Chain, tls: Option<&Downstream>) -> Result<(), CloseReason> {
+    let Action::Http(manager) = &chain.action else { return Err(CloseReason::Unsupported) };
     let watch = chain.trigger.watch();
     let _counted = manager.connection();
     let io = match tls {
         None => io,
-        Some(tls) => match timeout(chain.handshake, TlsAcceptor::from(tls.clone()).accept(io)).await {
+        Some(tls) => match timeout(tls.limit(), tls.accept_io(io)).await {
             Ok(Ok(stream)) => Io::new(stream),
-            Ok(Err(error)) => {
-                tracing::info!(chain = &*chain.config.name, %error, "TLS handshake failed");
-                return Err(CloseReason::DownstreamReset);
+            Ok(Err((failure, text))) => {
+                tracing::info!(chain = &*chain.config.name, reason = failure.as_str(), text, "TLS handshake failed");
+                return Err(CloseReason::Tls(failure));
             }
-            Err(_) => return Err(CloseReason::HelloTimeout),
+            Err(_) => return Err(CloseReason::Tls(TlsFailure::Timeout)),
         },
     };
     serve::serve(io, manager.clone(), manager.limits(), &watch).await;

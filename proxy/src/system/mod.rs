@@ -19,7 +19,6 @@ pub(crate) mod reply;
 pub(crate) mod serve;
 pub mod socket;
 mod status;
-mod tls;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -12,7 +12,7 @@ use rpds::HashTrieMapSync;
 use crate::metrics::{Scope, SslFactoryStat};
 
 /// The secrets that are there.
-pub(super) type Secrets = HashTrieMapSync<Arc<SecretRef>, Secret>;
+pub(crate) type Secrets = HashTrieMapSync<Arc<SecretRef>, Secret>;
 
 /// Why a context can't be used (yet): its connections are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,7 +43,7 @@ pub(crate) struct Context<C, T> {
 }
 
 /// What contexts of both sides have in common.
-pub(super) trait Configured: Sized {
+pub(crate) trait Configured: Sized {
     /// What handshakes use.
     type Ready;
 

@@ -10,14 +10,26 @@ use hashbrown::HashMap;
 
 use super::client::ClientContext;
 use super::context::{Configured, Context, Secrets};
+use super::limits::Handshakes;
 use super::server::ServerContext;
 
 /// See the module. Written by control work only.
-#[derive(Default)]
 pub struct Contexts {
     secrets: ArcSwap<Secrets>,
     servers: Known<ServerContext>,
     clients: Known<ClientContext>,
+    handshakes: Handshakes,
+}
+
+impl Default for Contexts {
+    fn default() -> Self {
+        Self {
+            secrets: ArcSwap::default(),
+            servers: Known::default(),
+            clients: Known::default(),
+            handshakes: Handshakes::new(u32::MAX),
+        }
+    }
 }
 
 /// Contexts by the id of their configuration, as long as somebody holds them.
@@ -30,6 +42,11 @@ impl<T> Default for Known<T> {
 }
 
 impl Contexts {
+    /// Places for handshakes of both sides; any number until it is limited.
+    pub(crate) fn handshakes(&self) -> &Handshakes {
+        &self.handshakes
+    }
+
     /// The context of a chain.
     pub(crate) fn server(&self, tls: &Arc<DownstreamTls>) -> Arc<ServerContext> {
         self.servers.get(tls.id, || Context::new(tls, &self.secrets.load()))

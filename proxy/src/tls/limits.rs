@@ -9,24 +9,30 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Places for handshakes, of both sides together.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
-    most: u32,
+    most: AtomicU32,
     running: AtomicU32,
 }
 
 impl Handshakes {
     /// So many at a time.
     pub(crate) const fn new(most: u32) -> Self {
-        Self { most, running: AtomicU32::new(0) }
+        Self { most: AtomicU32::new(most), running: AtomicU32::new(0) }
+    }
+
+    /// So many from now on.
+    pub(crate) fn limit(&self, most: u32) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// A place until the permit is dropped; `None`: all are taken.
     pub(crate) fn begin(&self) -> Option<Handshake<'_>> {
         let before = self.running.fetch_add(1, Ordering::Relaxed);
         let permit = Handshake(self);
-        (before < self.most).then_some(permit)
+        (before < self.most.load(Ordering::Relaxed)).then_some(permit)
     }
 
     /// Handshakes at this moment.
+    #[cfg(test)]
     pub(crate) fn running(&self) -> u32 {
         self.running.load(Ordering::Relaxed)
     }

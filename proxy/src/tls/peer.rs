@@ -35,6 +35,23 @@ pub struct Peer {
     pub not_after: SystemTime,
 }
 
+/// Nobody.
+impl Default for Peer {
+    fn default() -> Self {
+        Self {
+            uri_sans: Box::default(),
+            dns_sans: Box::default(),
+            ip_sans: Box::default(),
+            email_sans: Box::default(),
+            subject: Box::default(),
+            issuer: Box::default(),
+            serial: Box::default(),
+            not_before: UNIX_EPOCH,
+            not_after: UNIX_EPOCH,
+        }
+    }
+}
+
 impl Peer {
     /// Reads a certificate; `None` where it is none.
     pub fn of(der: &[u8]) -> Option<Self> {

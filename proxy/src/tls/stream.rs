@@ -11,6 +11,8 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustls::pki_types::CertificateDer;
+
 use super::error::TlsError;
 use super::facts::Facts;
 use super::handshake::{Handshake, Status};
@@ -137,6 +139,14 @@ impl TlsStream {
         match &self.stage {
             Stage::Established(established) => Some(&established.facts),
             Stage::Handshake(_) | Stage::Failed => None,
+        }
+    }
+
+    /// Takes out what the peer showed: an idle connection does without.
+    pub(crate) fn take_certificates(&mut self) -> Box<[CertificateDer<'static>]> {
+        match &mut self.stage {
+            Stage::Established(established) => std::mem::take(&mut established.facts.peer_certificates),
+            Stage::Handshake(_) | Stage::Failed => Box::default(),
         }
     }
 

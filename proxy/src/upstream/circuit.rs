@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::{Cluster, PickError};
 use super::host::Host;
 use crate::metrics::ClusterStat;
+use crate::report::flow::TlsSide;
 
 /// What is in use of a cluster's budget.
 #[derive(Debug, Default)]
@@ -109,6 +110,10 @@ pub struct Pending {
     cluster: Arc<Cluster>,
     /// Not yet turned into a lease.
     held: bool,
+    /// Certificates are kept for logs.
+    pub(super) keep_certificates: bool,
+    /// What became of TLS in the last attempt.
+    pub(super) tls: Option<Box<TlsSide>>,
 }
 
 impl Pending {
@@ -125,12 +130,22 @@ impl Pending {
         }
         cluster.stats().inc(ClusterStat::UpstreamRqPendingTotal);
         cluster.stats().inc(ClusterStat::UpstreamRqPendingActive);
-        Ok(Self { cluster: Arc::clone(cluster), held: true })
+        Ok(Self { cluster: Arc::clone(cluster), held: true, keep_certificates: false, tls: None })
     }
 
     /// The cluster it is for.
     pub fn cluster(&self) -> &Arc<Cluster> {
         &self.cluster
+    }
+
+    /// Certificates of TLS are to be kept, for logs that ask for them.
+    pub fn keep_certificates(&mut self, keep: bool) {
+        self.keep_certificates = keep;
+    }
+
+    /// What became of TLS in the last attempt, where there was any.
+    pub fn take_tls(&mut self) -> Option<Box<TlsSide>> {
+        self.tls.take()
     }
 
     /// It became a lease; nothing can be done with it any more.

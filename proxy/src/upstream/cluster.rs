@@ -16,6 +16,7 @@ use super::host_set::{Built, HostSet};
 use super::pool::Picked;
 use super::subset::Way;
 use super::tasks::Tasks;
+use super::transport::Transports;
 use crate::metrics::{ClusterStat, Scope};
 
 /// One cluster at run time: it outlives changes of its configuration, as long as its name stays.
@@ -195,7 +196,8 @@ impl Cluster {
                 None => (&super::dns::NONE, None),
             };
             let weigh = |host: &Host| slow_start.as_ref().map_or(u64::from(host.weight()), |s| s.weigh(host));
-            HostSet::build(entry, &before, answers, &weigh)
+            let transports = Transports::new(&entry.cluster, &self.shared);
+            HostSet::build(entry, &before, answers, &weigh, transports)
         };
         let entry = Arc::clone(set.entry());
         self.count(&set, &before, added + removed.len());

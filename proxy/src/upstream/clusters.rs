@@ -12,6 +12,7 @@ use super::cluster::Cluster;
 use super::dns::{Resolve, System};
 use super::health::events::Sinks;
 use crate::metrics::{ClusterStat, Registry};
+use crate::tls::Contexts;
 
 /// All clusters at run time.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
     /// DNS.
     pub(super) resolver: Arc<dyn Resolve>,
+    /// TLS contexts.
+    pub(super) tls: Arc<Contexts>,
     /// Files of health check events.
     pub(super) sinks: Sinks,
 }
@@ -41,7 +44,8 @@ impl Clusters {
 
     /// The same with another source of addresses.
     pub fn with_resolver(registry: Arc<Registry>, control: Handle, resolver: Arc<dyn Resolve>) -> Arc<Self> {
-        let shared = Shared { sinks: Sinks::new(control.clone()), control, registry, resolver };
+        let tls = Arc::default();
+        let shared = Shared { sinks: Sinks::new(control.clone()), control, registry, resolver, tls };
         Arc::new(Self { map: ArcSwap::default(), shared: Arc::new(shared) })
     }
 
@@ -69,6 +73,11 @@ impl Clusters {
             }
         }
         self.map.store(Arc::new(map));
+    }
+
+    /// TLS contexts, of listeners too.
+    pub fn tls(&self) -> &Arc<Contexts> {
+        &self.shared.tls
     }
 
     /// The cluster of that name.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use config::model::address::Address;
-use config::model::cluster::{SocketOptions, Transport};
+use config::model::cluster::SocketOptions;
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::io::Interest;
@@ -18,7 +18,8 @@ use super::circuit::{Attempt, Lease, Pending};
 use super::happy;
 use super::host::Host;
 use super::outlier::{self, Outcome};
-use crate::error::ConnectError;
+use super::transport::Transport;
+use crate::error::{ConnectError, TlsFailure};
 use crate::metrics::ClusterStat;
 use crate::stream::Stream;
 
@@ -56,14 +57,20 @@ pub async fn connect_before(
     if pending.is_spent() {
         return Err(ConnectError::Other);
     }
-    match config.transport {
-        Transport::Raw if config.transport_matches.is_empty() => {}
-        Transport::Raw | Transport::Tls(_) | Transport::Unsupported(_) => return Err(ConnectError::Transport),
+    let detail = host.detail();
+    if let Transport::Unsupported = detail.transport {
+        return Err(ConnectError::Transport);
     }
     let mut attempt = Attempt::new(&cluster, host);
+    let keep = pending.keep_certificates;
+    let tls = &mut pending.tls;
+    *tls = None;
     let opened = tokio::select! {
         biased;
-        opened = happy::open(host, config.socket.as_deref()) => opened,
+        opened = async {
+            let socket = happy::open(host, config.socket.as_deref()).await?;
+            detail.transport.secure(socket, host, keep, tls).await
+        } => opened,
         () = deadline => Err(ConnectError::Timeout),
     };
     match opened {
@@ -79,7 +86,9 @@ pub async fn connect_before(
                     outlier::report(&cluster, host, Outcome::TimedOut);
                 }
                 // What this process lacks is not the host's fault.
-                ConnectError::Local | ConnectError::Transport => {}
+                ConnectError::Local
+                | ConnectError::Transport
+                | ConnectError::Tls(TlsFailure::Limit | TlsFailure::NotReady) => {}
                 ConnectError::Refused | ConnectError::Unreachable | ConnectError::Other | ConnectError::Tls(_) => {
                     outlier::report(&cluster, host, Outcome::Failed);
                 }

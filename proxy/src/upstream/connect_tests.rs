@@ -110,7 +110,8 @@ async fn a_cancelled_attempt_is_closed_in_the_books() {
 async fn never_in_the_clear_where_a_transport_is_missing() {
     let (_listener, address) = listener().await;
     let mut settings = config("a");
-    settings.transport = Transport::Unsupported(Unsupported { what: "tls".into(), path: FieldPath::default() });
+    settings.transport =
+        config::model::cluster::Transport::Unsupported(Unsupported { what: "tls".into(), path: FieldPath::default() });
     let cluster = apply(&clusters(), settings, plain(vec![endpoint(&address.to_string())]));
     let (mut pending, host) = ready(&cluster);
     assert_eq!(connect(&mut pending, &host).await.unwrap_err(), ConnectError::Transport);

@@ -11,6 +11,7 @@ use config::model::metadata::Metadata;
 use tokio_util::sync::CancellationToken;
 
 use super::outlier::monitor::Monitor;
+use super::transport::Transport;
 
 /// One endpoint of one cluster.
 #[derive(Debug)]
@@ -39,6 +40,8 @@ pub struct Detail {
     pub metadata: Option<Arc<Metadata>>,
     /// Where it can be reached too, tried in turn with its own address.
     pub additional_addresses: Box<[SocketAddr]>,
+    /// How it is spoken to.
+    pub(crate) transport: Transport,
     /// Whether and where it is probed.
     pub health_check: Option<Box<HealthCheckOverride>>,
 }

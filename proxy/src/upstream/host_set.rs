@@ -18,6 +18,7 @@ use super::health;
 use super::host::{Detail, Fitness, Flag, Host};
 use super::pool::{Group, Picked, Pool, Rules};
 use super::subset::{self, Way};
+use super::transport::Transports;
 
 /// All hosts of a cluster, and the configuration they belong to.
 #[derive(Debug)]
@@ -27,6 +28,9 @@ pub struct HostSet {
     subsets: Option<Box<subset::Index>>,
     /// There is none, and nothing was heard yet of some name.
     waits: bool,
+    /// Held here, since TLS statistics vanish with their last holder.
+    #[expect(dead_code, reason = "held, not read")]
+    transports: Transports,
 }
 
 /// Hosts by health, for the `membership_*` gauges.
@@ -58,7 +62,7 @@ pub(super) struct Built {
 impl HostSet {
     /// A set without hosts.
     pub(super) fn empty(entry: Arc<ClusterEntry>) -> Self {
-        Self { entry, pool: Pool::default(), subsets: None, waits: false }
+        Self { entry, pool: Pool::default(), subsets: None, waits: false, transports: Transports::default() }
     }
 
     /// Joins the endpoints of `entry` with the hosts of `before`, which are kept where the address is the same, and
@@ -68,8 +72,9 @@ impl HostSet {
         before: &Self,
         answers: &Answers,
         weigh: &dyn Fn(&Host) -> u64,
+        transports: Transports,
     ) -> Built {
-        let (groups, added, removed) = gather(&entry, before, answers);
+        let (groups, added, removed) = gather(&entry, before, answers, &transports);
         let cluster = &*entry.cluster;
         let by_locality = cluster.lb_common.as_ref().is_some_and(|c| c.locality_weighted)
             && cluster.subsets.as_ref().is_none_or(|s| s.locality_weight_aware);
@@ -81,7 +86,7 @@ impl HostSet {
             pool.prepare(&cluster.lb);
         }
         let waits = answers.waiting() && groups.iter().all(|group| group.hosts.is_empty());
-        Built { set: Self { entry, pool, subsets, waits }, added, removed }
+        Built { set: Self { entry, pool, subsets, waits, transports }, added, removed }
     }
 
     /// The configuration.
@@ -133,8 +138,13 @@ impl HostSet {
 }
 
 /// The hosts by priority and locality, how many are new, and those that are gone.
-fn gather(entry: &ClusterEntry, before: &HostSet, answers: &Answers) -> (Vec<Group>, usize, Vec<Arc<Host>>) {
-    let mut gathering = Gathering::new(entry, before);
+fn gather(
+    entry: &ClusterEntry,
+    before: &HostSet,
+    answers: &Answers,
+    transports: &Transports,
+) -> (Vec<Group>, usize, Vec<Arc<Host>>) {
+    let mut gathering = Gathering::new(entry, before, transports);
     for locality in &entry.assignment.localities {
         gathering.add(locality, answers);
     }
@@ -150,6 +160,7 @@ fn gather(entry: &ClusterEntry, before: &HostSet, answers: &Answers) -> (Vec<Gro
 /// Groups in the making.
 struct Gathering<'a> {
     entry: &'a ClusterEntry,
+    transports: &'a Transports,
     /// The configuration before.
     before: &'a Cluster,
     /// Hosts there were, and whether they were found again.
@@ -163,10 +174,11 @@ struct Gathering<'a> {
 }
 
 impl<'a> Gathering<'a> {
-    fn new(entry: &'a ClusterEntry, before: &'a HostSet) -> Self {
+    fn new(entry: &'a ClusterEntry, before: &'a HostSet, transports: &'a Transports) -> Self {
         let known = before.hosts().map(|host| (host.address(), (host, false))).collect();
         Self {
             entry,
+            transports,
             before: &before.entry.cluster,
             known,
             met: HashSet::default(),
@@ -246,6 +258,7 @@ impl<'a> Gathering<'a> {
             locality: Arc::clone(&locality.locality),
             priority: self.priority(locality),
             hostname,
+            transport: self.transports.of(endpoint.metadata.as_deref()).clone(),
             metadata: endpoint.metadata.clone(),
             additional_addresses: additional.into_owned().into(),
             health_check: endpoint.health_check.clone(),

@@ -30,6 +30,7 @@ mod tasks;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transport;
 
 pub use circuit::{Lease, Pending};
 pub use cluster::{Cluster, Pick, PickError};

@@ -58,7 +58,7 @@ struct Given {
 fn found(chains: &[(&str, Match)], given: &Given) -> Option<String> {
     let listener = listener(chains.iter().map(|(name, m)| chain(name, m.clone())).collect(), None);
     let registry = Registry::new(1);
-    let chains = Chains::new(&listener, |chain| ChainState::new(chain, &registry));
+    let chains = Chains::new(&listener, |chain| ChainState::new(chain, &registry, None));
     let facts = Facts {
         local: Some(given.local.unwrap_or("10.0.0.1:10001").parse().unwrap()),
         remote: Some(given.remote.unwrap_or("192.168.1.2:5000").parse().unwrap()),
@@ -159,7 +159,7 @@ fn sources() {
 fn the_default_chain_takes_what_is_left_and_is_counted_last() {
     let listener = listener(vec![chain("a", names(&["a"]))], Some(chain("default", Match::default())));
     let registry = Registry::new(1);
-    let chains = Chains::new(&listener, |chain| ChainState::new(chain, &registry));
+    let chains = Chains::new(&listener, |chain| ChainState::new(chain, &registry, None));
     let facts = Facts {
         local: None,
         remote: None,

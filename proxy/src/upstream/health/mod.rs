@@ -98,7 +98,7 @@ async fn run(cluster: Weak<Cluster>, host: Arc<Host>, config: Arc<Config>, targe
     let Some(check) = check(&config) else { return };
     sleep(session::with_jitter(std::time::Duration::ZERO, check.initial_jitter, 0)).await;
     let mut session = Session::default();
-    let mut prober = Prober::new(check, target, config.socket.as_deref());
+    let mut prober = Prober::new(check, &host, target, config.socket.as_deref());
     let mut early = None;
     loop {
         let verdict = match early.take() {

@@ -8,14 +8,17 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::Verdict;
+use crate::error::ConnectError;
 use crate::stream::Stream;
 use crate::upstream::connect::open;
+use crate::upstream::host::Host;
 
 /// More than this in one answer and it is not the expected one.
 const LONGEST: usize = 1 << 20;
 
 /// Probes one address; keeps the connection between probes where the check says so.
 pub(super) struct Prober<'a> {
+    host: &'a Host,
     address: Address,
     options: Option<&'a SocketOptions>,
     send: &'a [u8],
@@ -25,12 +28,17 @@ pub(super) struct Prober<'a> {
 }
 
 impl<'a> Prober<'a> {
-    pub(super) fn new(check: &'a HealthCheck, address: Address, options: Option<&'a SocketOptions>) -> Self {
+    pub(super) fn new(
+        check: &'a HealthCheck,
+        host: &'a Host,
+        address: Address,
+        options: Option<&'a SocketOptions>,
+    ) -> Self {
         let (send, receive) = match &check.probe {
             Probe::Tcp { send, receive } => (send.as_deref().unwrap_or_default(), &**receive),
             Probe::Unsupported(_) => (&[][..], &[][..]),
         };
-        Self { address, options, send, receive, reuse: check.reuse_connection, kept: None }
+        Self { host, address, options, send, receive, reuse: check.reuse_connection, kept: None }
     }
 
     /// One probe, over at `deadline`.
@@ -59,11 +67,17 @@ impl<'a> Prober<'a> {
         std::future::pending().await
     }
 
+    /// Connects as traffic does, over TLS where the host is reached so.
+    async fn open(&self) -> Result<Stream, ConnectError> {
+        let socket = open(&self.address, self.options).await?;
+        self.host.detail().transport.secure(socket, self.host, false, &mut None).await
+    }
+
     /// The connection is given back when it was used for more than connecting: a mere connect is tried anew each time.
     async fn exchange(&self, kept: Option<Stream>) -> io::Result<Option<Stream>> {
         let mut stream = match kept {
             Some(stream) => stream,
-            None => open(&self.address, self.options).await.map_err(|_| io::ErrorKind::ConnectionRefused)?,
+            None => self.open().await.map_err(|_| io::ErrorKind::ConnectionRefused)?,
         };
         if self.receive.is_empty() {
             return Ok(None);

@@ -1,0 +1,163 @@
+//! How bytes go on to an endpoint: plain, or over TLS. Chosen for each host when the hosts of a cluster are sorted, by
+//! `transport_socket_matches`; a connection only looks it up.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use config::model::cluster::{Cluster as Config, Transport as Configured};
+use config::model::metadata::{Fields, Metadata};
+
+use super::clusters::Shared;
+use super::host::Host;
+use crate::error::{ConnectError, TlsFailure};
+use crate::metrics::{Registry, Scope, SslFactoryStat, SslStat};
+use crate::report::flow::TlsSide;
+use crate::stream::Stream;
+use crate::tls::error::TlsError;
+use crate::tls::notes::Notes;
+use crate::tls::{ClientContext, Contexts, TlsStream, outcome};
+
+/// How a host is reached.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Transport {
+    /// Plain bytes.
+    #[default]
+    Raw,
+    /// TLS.
+    Tls(Arc<Upstream>),
+    /// Not at all: a transport socket that this version can't run.
+    Unsupported,
+}
+
+/// TLS towards the endpoints of a cluster.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    context: Arc<ClientContext>,
+    stats: Arc<Scope<SslStat>>,
+    factory: Arc<Scope<SslFactoryStat>>,
+    contexts: Arc<Contexts>,
+}
+
+impl PartialEq for Transport {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Tls(a), Self::Tls(b)) => Arc::ptr_eq(a, b),
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+}
+
+/// All transports of a cluster.
+#[derive(Debug, Default)]
+pub(super) struct Transports {
+    /// In order; the first whose fields are all in a host's metadata counts.
+    matches: Box<[(Fields, Transport)]>,
+    otherwise: Transport,
+}
+
+impl Transports {
+    pub(super) fn new(cluster: &Config, shared: &Shared) -> Self {
+        let make =
+            |transport: &Configured| Transport::new(transport, &cluster.stat_name, &shared.registry, &shared.tls);
+        let matches = cluster.transport_matches.iter().map(|m| (m.metadata.clone(), make(&m.transport)));
+        Self { matches: matches.collect(), otherwise: make(&cluster.transport) }
+    }
+
+    /// That of a host with this metadata.
+    pub(super) fn of(&self, metadata: Option<&Metadata>) -> &Transport {
+        let known = metadata.map_or(&[][..], |metadata| metadata.namespace(Metadata::TRANSPORT));
+        let found = self.matches.iter().find(|(wanted, _)| wanted.iter().all(|field| known.contains(field)));
+        found.map_or(&self.otherwise, |(_, transport)| transport)
+    }
+}
+
+impl Transport {
+    fn new(transport: &Configured, stat_name: &str, registry: &Registry, contexts: &Arc<Contexts>) -> Self {
+        match transport {
+            Configured::Raw => Self::Raw,
+            Configured::Unsupported(_) => Self::Unsupported,
+            Configured::Tls(tls) => {
+                let context = contexts.client(tls);
+                let (stats, factory) = registry.cluster_ssl(stat_name);
+                context.tell(&factory);
+                Self::Tls(Arc::new(Upstream { context, stats, factory, contexts: Arc::clone(contexts) }))
+            }
+        }
+    }
+
+    /// Makes of a connected socket what the host is spoken to over. No deadline is kept here. `side` gets what became of
+    /// TLS, with certificates where `keep`.
+    ///
+    /// # Errors
+    /// [`ConnectError::Transport`], [`ConnectError::Tls`].
+    pub(super) async fn secure(
+        &self,
+        socket: Stream,
+        host: &Host,
+        keep: bool,
+        side: &mut Option<Box<TlsSide>>,
+    ) -> Result<Stream, ConnectError> {
+        match self {
+            Self::Raw => Ok(socket),
+            Self::Unsupported => Err(ConnectError::Transport),
+            // Its state is large, and a plain connection does without.
+            Self::Tls(tls) => Box::pin(tls.connect(socket, host, keep, side)).await,
+        }
+    }
+}
+
+impl Upstream {
+    async fn connect(
+        &self,
+        socket: Stream,
+        host: &Host,
+        keep: bool,
+        side: &mut Option<Box<TlsSide>>,
+    ) -> Result<Stream, ConnectError> {
+        let Some(_place) = self.contexts.handshakes().begin() else {
+            return Err(ConnectError::Tls(TlsFailure::Limit));
+        };
+        let client = self.context.ready().map_err(|reason| {
+            self.factory.inc(SslFactoryStat::UpstreamContextSecretsNotReady);
+            tracing::debug!(host = %host.address(), %reason, "no TLS handshake");
+            *side = Some(Box::new(TlsSide::failed("TLS error: Secret is not supplied by SDS")));
+            ConnectError::Tls(TlsFailure::NotReady)
+        })?;
+        let config = self.context.config();
+        let detail = host.detail();
+        let hostname = detail.hostname.as_deref().filter(|name| config.auto_host_sni && !name.is_empty());
+        let name = hostname.or(config.sni.as_deref()).map(str::as_bytes);
+        let mut notes = Notes::default();
+        let shaken = async {
+            let mut stream = TlsStream::client(socket, client.configs(name), name)?;
+            poll_fn(|cx| {
+                let result = stream.poll_handshake(cx);
+                notes.take();
+                result
+            })
+            .await?;
+            match stream.facts() {
+                Some(facts) => client.check_resumed(facts)?,
+                None => return Err(TlsError::Closed),
+            }
+            Ok(stream)
+        };
+        match shaken.await {
+            Ok(mut stream) => {
+                if let Some(facts) = stream.facts() {
+                    outcome::count_session(&self.stats, facts, &notes);
+                    *side = Some(Box::new(outcome::complete(facts, notes, keep)));
+                }
+                stream.take_certificates();
+                Ok(Stream::Tls(Box::new(stream)))
+            }
+            Err(error) => {
+                let failure = outcome::failure(&error, &notes);
+                outcome::count_failure(&self.stats, failure);
+                tracing::debug!(host = %host.address(), %error, "TLS handshake failed");
+                *side = Some(Box::new(outcome::failed(&error, notes, keep)));
+                Err(ConnectError::Tls(failure))
+            }
+        }
+    }
+}
