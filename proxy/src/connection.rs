@@ -34,11 +34,11 @@ pub(crate) async fn serve(accepted: Accepted, active: Arc<Active>, shared: Arc<S
         Err(reason) => reason,
         Ok(_permits) => match Box::pin(connection.prepare(stream)).await {
             Err(reason) => reason,
-            Ok((mut established, mut stream)) => {
+            Ok(mut established) => {
                 let reason = if established.is_watched() {
-                    Box::pin(established.relay_and_watch(&mut connection, &mut stream)).await
+                    Box::pin(established.relay_and_watch(&mut connection)).await
                 } else {
-                    established.relay(&connection, &mut stream).await
+                    established.relay(&connection).await
                 };
                 established.account(&mut connection, &reason);
                 reason
@@ -85,7 +85,7 @@ impl Connection {
     }
 
     /// From the first byte to a connected endpoint.
-    async fn prepare(&mut self, mut stream: Stream) -> Result<(Box<Established>, Stream), CloseReason> {
+    async fn prepare(&mut self, mut stream: Stream) -> Result<Box<Established>, CloseReason> {
         let opening = self.open(&mut stream).await?;
         let Some(chain) = opening.chain else {
             return Err(opening.refusal.map_or(CloseReason::NoFilterChain, CloseReason::HelloRefused));
@@ -106,7 +106,7 @@ impl Connection {
         // Before anything upstream; who the peer is, the handshake has told.
         self.permit(&chain, &mut stream).await?;
         match &chain.chain.handler {
-            Handler::TcpProxy(proxy) => Ok((tcp_proxy::establish(self, &chain, proxy, head).await?, stream)),
+            Handler::TcpProxy(proxy) => tcp_proxy::establish(self, &chain, proxy, stream, head).await,
             Handler::DirectResponse(bytes) => Err(tcp_proxy::respond(self, &mut stream, bytes).await),
             Handler::Http(_) | Handler::Unsupported(_) => Err(CloseReason::Unsupported),
         }

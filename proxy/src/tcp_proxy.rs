@@ -20,6 +20,7 @@ use crate::upstream::{Connected, Host, Lease, Pending, Pick, PickError, connect_
 
 /// A connection whose endpoint is connected.
 pub(crate) struct Established {
+    client: Stream,
     endpoint: Stream,
     lease: Lease,
     relay: Relay,
@@ -30,8 +31,8 @@ pub(crate) struct Established {
 
 impl Established {
     /// Relays until the connection is over.
-    pub(crate) fn relay(&mut self, connection: &Connection, client: &mut Stream) -> impl Future<Output = CloseReason> {
-        poll_fn(move |cx| self.relay.poll(cx, client, &mut self.endpoint, &connection.control))
+    pub(crate) fn relay(&mut self, connection: &Connection) -> impl Future<Output = CloseReason> {
+        poll_fn(move |cx| self.relay.poll(cx, &mut self.client, &mut self.endpoint, &connection.control))
     }
 
     /// `access_log_flush_interval`.
@@ -46,12 +47,12 @@ impl Established {
 
     /// The same as [`relay`](Self::relay), with a line about the connection so far now and then
     /// (`access_log_flush_interval`), until the endpoint is removed (`close_connections_on_host_set_change`).
-    pub(crate) async fn relay_and_watch(&mut self, connection: &mut Connection, client: &mut Stream) -> CloseReason {
+    pub(crate) async fn relay_and_watch(&mut self, connection: &mut Connection) -> CloseReason {
         let (every, removal) = (self.log_every(), self.lease.removal().cloned());
         loop {
             tokio::select! {
                 biased;
-                reason = self.relay(connection, client) => return reason,
+                reason = self.relay(connection) => return reason,
                 () = cancelled(removal.as_ref()) => return CloseReason::HostRemoved,
                 () = over(every) => {}
             }
@@ -102,6 +103,7 @@ pub(crate) async fn establish(
     connection: &mut Connection,
     chain: &ChainState,
     proxy: &Arc<TcpProxy>,
+    client: Stream,
     head: Box<[u8]>,
 ) -> Result<Box<Established>, CloseReason> {
     let stats = Arc::clone(chain.tcp(&proxy.stat_prefix, &connection.shared.registry));
@@ -122,7 +124,7 @@ pub(crate) async fn establish(
     }
     connection.report.connected(proxy);
     let relay = Relay::new(head, connection.version.listener.buffer_limit);
-    Ok(Box::new(Established { endpoint, lease: connected.lease, relay, stats, proxy: Arc::clone(proxy) }))
+    Ok(Box::new(Established { client, endpoint, lease: connected.lease, relay, stats, proxy: Arc::clone(proxy) }))
 }
 
 /// Writes the configured bytes and closes.

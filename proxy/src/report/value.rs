@@ -98,9 +98,7 @@ impl<'a> Subject<'a> {
             },
             Op::Tls(operator) => tls::value(flow, operator),
             Op::DownstreamTransportFailureReason => Value::or_absent(tls::failure(flow.tls.as_deref()), Value::text),
-            Op::ConnectionTerminationDetails => {
-                Value::or_absent(termination(flow), Value::Text)
-            }
+            Op::ConnectionTerminationDetails => Value::or_absent(termination(flow), Value::Text),
             Op::KumaName => self.kuma_name(),
             Op::CloseReason => Value::or_absent(flow.close.as_ref(), |reason| Value::text(reason.as_str())),
             Op::TlsJa3Fingerprint => {

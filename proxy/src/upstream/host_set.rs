@@ -258,7 +258,7 @@ impl<'a> Gathering<'a> {
             locality: Arc::clone(&locality.locality),
             priority: self.priority(locality),
             hostname,
-            transport: self.transports.of(endpoint.metadata.as_deref()).clone(),
+            transport: self.transports.of(endpoint.metadata.as_deref()),
             metadata: endpoint.metadata.clone(),
             additional_addresses: additional.into_owned().into(),
             health_check: endpoint.health_check.clone(),

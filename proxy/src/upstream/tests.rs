@@ -250,5 +250,5 @@ fn flags_are_independent() {
 fn sizes() {
     assert!(size_of::<Host>() <= 144, "{}", size_of::<Host>());
     assert!(size_of::<super::cluster::Cluster>() <= 80, "{}", size_of::<super::cluster::Cluster>());
-    assert!(size_of::<super::host_set::HostSet>() <= 32, "{}", size_of::<super::host_set::HostSet>());
+    assert!(size_of::<super::host_set::HostSet>() <= 48, "{}", size_of::<super::host_set::HostSet>());
 }

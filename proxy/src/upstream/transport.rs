@@ -47,9 +47,12 @@ impl PartialEq for Transport {
     }
 }
 
-/// All transports of a cluster.
+/// All transports of a cluster; nothing, where there is none but plain bytes.
 #[derive(Debug, Default)]
-pub(super) struct Transports {
+pub(super) struct Transports(Option<Box<Choice>>);
+
+#[derive(Debug)]
+struct Choice {
     /// In order; the first whose fields are all in a host's metadata counts.
     matches: Box<[(Fields, Transport)]>,
     otherwise: Transport,
@@ -59,15 +62,19 @@ impl Transports {
     pub(super) fn new(cluster: &Config, shared: &Shared) -> Self {
         let make =
             |transport: &Configured| Transport::new(transport, &cluster.stat_name, &shared.registry, &shared.tls);
+        if cluster.transport_matches.is_empty() && cluster.transport == Configured::Raw {
+            return Self(None);
+        }
         let matches = cluster.transport_matches.iter().map(|m| (m.metadata.clone(), make(&m.transport)));
-        Self { matches: matches.collect(), otherwise: make(&cluster.transport) }
+        Self(Some(Box::new(Choice { matches: matches.collect(), otherwise: make(&cluster.transport) })))
     }
 
     /// That of a host with this metadata.
-    pub(super) fn of(&self, metadata: Option<&Metadata>) -> &Transport {
+    pub(super) fn of(&self, metadata: Option<&Metadata>) -> Transport {
+        let Some(choice) = &self.0 else { return Transport::Raw };
         let known = metadata.map_or(&[][..], |metadata| metadata.namespace(Metadata::TRANSPORT));
-        let found = self.matches.iter().find(|(wanted, _)| wanted.iter().all(|field| known.contains(field)));
-        found.map_or(&self.otherwise, |(_, transport)| transport)
+        let found = choice.matches.iter().find(|(wanted, _)| wanted.iter().all(|field| known.contains(field)));
+        found.map_or(&choice.otherwise, |(_, transport)| transport).clone()
     }
 }
 
