@@ -65,6 +65,8 @@ fn refusal(error: &VerifyError) -> TlsFailure {
         VerifyError::Usage { .. } => TlsFailure::Usage,
         VerifyError::NotTrusted { .. } | VerifyError::Trust(_) => TlsFailure::NotTrusted,
         VerifyError::Name { .. } => TlsFailure::Name,
+        VerifyError::Svid { .. } | VerifyError::TrustDomain { .. } => TlsFailure::TrustDomain,
+        VerifyError::Pin { .. } => TlsFailure::Pin,
     }
 }
 
