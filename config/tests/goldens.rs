@@ -1,15 +1,18 @@
 //! Every zone ingress configuration among Kuma's own expected outputs (`../shared/goldens`) loads whole: nothing
-//! refused, no field ignored, no chain that can't be run.
+//! refused, no field ignored, no chain that can't be run. So does the TLS of every other proxy's.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use config::json::{Converter, parse_text};
 use config::model::chain::Handler;
+use config::model::tls::Secret;
+use config::reject::{Ignored, Unsupported};
 use config::snapshot::{Kind, Snapshot};
-use config::store::{Batch, Resource, Store};
+use config::store::{Batch, Resource, Store, parse_cluster, parse_listener};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use serde_json::{Map, Value};
 
@@ -79,9 +82,12 @@ impl Golden {
         pem.fill_in(&mut document);
         let mut golden = Self::default();
         let Value::Object(mut document) = document else { panic!("{} is no object", path.display()) };
-        for (section, kind) in
-            [("Clusters", Kind::Cluster), ("Endpoints", Kind::Endpoints), ("Listeners", Kind::Listener)]
-        {
+        for (section, kind) in [
+            ("Clusters", Kind::Cluster),
+            ("Endpoints", Kind::Endpoints),
+            ("Listeners", Kind::Listener),
+            ("Secrets", Kind::Secret),
+        ] {
             if let Some(resources) = document.get_mut(section).and_then(|s| s.get_mut("Resources")) {
                 golden.add_all(kind, resources.take());
             }
@@ -172,6 +178,54 @@ fn every_ingress_loads_whole() {
         loaded += 1;
     }
     assert!(loaded >= 23, "only {loaded} goldens found");
+}
+
+/// What is not honoured of a resource's TLS: of its transport sockets, or of a secret as a whole.
+fn tls_complaints(kind: Kind, name: &str, body: Vec<u8>) -> Vec<String> {
+    let told = |ignored: &[Ignored], unsupported: &[(Arc<str>, Unsupported)]| {
+        let ignored = ignored.iter().map(|i| format!("{name}: {} ({})", i.path, i.note));
+        ignored.chain(unsupported.iter().map(|(_, why)| format!("{name}: {why}"))).collect::<Vec<_>>()
+    };
+    let refused = |rejection| vec![format!("{name}: transport_socket or secret: {rejection}")];
+    let all = match kind {
+        Kind::Cluster => {
+            parse_cluster(&body.into()).map_or_else(refused, |parsed| told(&parsed.ignored, &parsed.unsupported))
+        }
+        Kind::Listener => {
+            parse_listener(&body.into(), None).map_or_else(refused, |parsed| told(&parsed.ignored, &parsed.unsupported))
+        }
+        Kind::Secret => return Secret::parse(&body).map_or_else(refused, |parsed| told(&parsed.ignored, &[])),
+        _ => Vec::new(),
+    };
+    all.into_iter().filter(|line| line.contains("transport_socket")).collect()
+}
+
+/// Those of every kind of proxy: gateways, egresses, ingresses, 3.0's zone listeners.
+#[test]
+fn every_tls_context_and_secret_is_honoured_whole() {
+    let Some(goldens) = goldens() else { return };
+    let (pem, converter) = (Pem::new(), Converter::new().unwrap());
+    let (mut contexts, mut secrets) = (0, 0);
+    for version in ["2.13", "2.14", "3.0"] {
+        let folders = std::fs::read_dir(goldens.join(version)).unwrap().map(|entry| entry.unwrap().path());
+        let folders = folders.filter(|path| path.is_dir() && !path.ends_with("bootstrap"));
+        for path in folders.flat_map(|folder| std::fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path()) {
+            let is_golden = |text: &String| parse_text(text).is_ok_and(|document| document.is_object());
+            if !std::fs::read_to_string(&path).is_ok_and(|text| is_golden(&text)) {
+                continue;
+            }
+            for (kind, name, value) in Golden::read(&path, &pem).0 {
+                let text = value.to_string();
+                contexts += text.matches("TlsContext\"").count();
+                secrets += usize::from(kind == Kind::Secret);
+                let message = kind.type_url().rsplit('/').next().unwrap();
+                let body = converter.to_bytes(message, &value).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                assert_eq!(tls_complaints(kind, &name, body), Vec::<String>::new(), "{}", path.display());
+            }
+        }
+    }
+    println!("{contexts} TLS contexts, {secrets} secrets");
+    assert!(contexts >= 240 && secrets >= 80, "{contexts} contexts, {secrets} secrets");
 }
 
 #[test]
