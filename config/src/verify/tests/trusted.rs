@@ -5,7 +5,7 @@ use super::*;
 fn judge(validation: &Validation, chain: &[&Made], usage: Usage) -> Result<(), VerifyError> {
     let ders: Vec<_> = chain.iter().map(|made| made.der.clone()).collect();
     let (leaf, intermediates) = ders.split_first().unwrap();
-    super::verify(validation, Presented { leaf, intermediates }, usage, Names::Configured, now())
+    super::super::verify(validation, Presented { leaf, intermediates }, usage, Names::Configured, now())
 }
 
 fn domain(name: &str, made: &Made) -> (Arc<str>, Arc<Trust>) {
