@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod scale;
+mod secrets;
 
 use std::time::{Duration, Instant};
 

@@ -315,7 +315,10 @@ async fn our_own_page_tells_what_is_not_done() {
     let world = World::new().await;
     let text = world.get("/zonegate").await.body;
     for line in [
-        "configuration 3: 1 listeners, 4 clusters, 1 of them still waiting for endpoints\n",
+        "configuration 3: 1 listeners, 2 waiting for secrets; 3 clusters, 1 waiting for endpoints or secrets\n",
+        "secrets: 2, waited for: 1\n",
+        "  id: generic from the control plane, version \"v7\"\n",
+        "  late: has not come from the control plane\n",
         "  cluster default:backend-0: connect_timeout: must be more than zero (version \"v8\")\n",
         "  listener inbound:1: filter_chains[1].filters[0]: chain odd refuses its connections: a.strange.Filter\n",
         "  listener inbound:1: filter_chains[0].filters[0]: chain main stays at its last good version: a.newer.Filter\n",
@@ -330,4 +333,6 @@ async fn our_own_page_tells_what_is_not_done() {
     assert_eq!(document["ignored"].as_array().unwrap().len(), 5);
     assert_eq!(document["unsupported"][0]["resource"], "inbound:1");
     assert_eq!(document["xds"]["identifier"], "kuma-cp");
+    assert_eq!(document["secrets"][0], json!({"name": "cp", "source": "the bootstrap", "type": "generic", "version": "",
+        "not_after": null}));
 }

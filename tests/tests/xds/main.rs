@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod harness;
+mod sds_server;
+mod secrets;
 mod sources;
 mod stream;
 mod support;
