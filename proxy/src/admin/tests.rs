@@ -333,6 +333,9 @@ async fn our_own_page_tells_what_is_not_done() {
     assert_eq!(document["ignored"].as_array().unwrap().len(), 5);
     assert_eq!(document["unsupported"][0]["resource"], "inbound:1");
     assert_eq!(document["xds"]["identifier"], "kuma-cp");
-    assert_eq!(document["secrets"][0], json!({"name": "cp", "source": "the bootstrap", "type": "generic", "version": "",
-        "not_after": null}));
+    assert_eq!(
+        document["secrets"][0],
+        json!({"name": "cp", "source": "the bootstrap", "type": "generic", "version": "",
+        "not_after": null})
+    );
 }

@@ -215,10 +215,7 @@ impl SecretDiscoveryService for Service {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
-    async fn fetch_secrets(
-        &self,
-        _: Request<DiscoveryRequest>,
-    ) -> Result<Response<DiscoveryResponse>, Status> {
+    async fn fetch_secrets(&self, _: Request<DiscoveryRequest>) -> Result<Response<DiscoveryResponse>, Status> {
         Err(Status::unimplemented("streams only"))
     }
 }
