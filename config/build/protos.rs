@@ -20,6 +20,23 @@ const WELL_KNOWN: [&str; 7] = ["any", "duration", "empty", "field_mask", "struct
 const TYPED_STRUCT: [(&str, &str); 2] =
     [("xds/type/v3/typed_struct.proto", "xds.type.v3"), ("udpa/type/v1/typed_struct.proto", "udpa.type.v1")];
 
+/// And what `matcher_tree.custom_match` may hold, as (file, messages).
+const CUSTOM_MATCHERS: [(&str, &str); 2] = [
+    (
+        "xds/type/matcher/v3/ip.proto",
+        "message IPMatcher { \
+           message IPRangeMatcher { \
+             repeated xds.core.v3.CidrRange ranges = 1; Matcher.OnMatch on_match = 2; bool exclusive = 3; } \
+           repeated IPRangeMatcher range_matchers = 1; }",
+    ),
+    (
+        "xds/type/matcher/v3/domain.proto",
+        "message ServerNameMatcher { \
+           message DomainMatcher { repeated string domains = 1; Matcher.OnMatch on_match = 2; } \
+           repeated DomainMatcher domain_matchers = 1; }",
+    ),
+];
+
 /// All files by import name, parsed but not linked.
 pub(crate) type Files = BTreeMap<String, FileDescriptorProto>;
 
@@ -42,6 +59,13 @@ pub(crate) fn load() -> Result<Files, Box<dyn Error>> {
         let source = format!(
             "syntax = \"proto3\"; package {package}; import \"google/protobuf/struct.proto\"; \
              message TypedStruct {{ string type_url = 1; google.protobuf.Struct value = 2; }}"
+        );
+        files.insert(name.to_owned(), File::from_source(name, &source)?.file_descriptor_proto().clone());
+    }
+    for (name, messages) in CUSTOM_MATCHERS {
+        let source = format!(
+            "syntax = \"proto3\"; package xds.type.matcher.v3; import \"xds/core/v3/cidr.proto\"; \
+             import \"xds/type/matcher/v3/matcher.proto\"; {messages}"
         );
         files.insert(name.to_owned(), File::from_source(name, &source)?.file_descriptor_proto().clone());
     }

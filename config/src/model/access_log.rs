@@ -171,6 +171,8 @@ pub enum Operator {
     KumaName,
     /// Ours: why the connection ended, `%ZONEGATE_CLOSE_REASON%`.
     CloseReason,
+    /// Ours: the policy that allowed or denied the connection, `%ZONEGATE_RBAC_POLICY%`.
+    RbacPolicy,
 }
 
 pub mod format;

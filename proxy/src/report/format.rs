@@ -28,6 +28,7 @@ fn text(line: &mut String, template: &Template, subject: &Subject<'_>) {
                 Value::Absent => line.push('-'),
                 Value::Text(value) => line.push_str(cut(&value, *max_length)),
                 Value::Number(value) => line.push_str(cut(&value.to_string(), *max_length)),
+                Value::Json(value) => line.push_str(cut(&value, *max_length)),
             },
         }
     }
@@ -74,6 +75,7 @@ fn string(line: &mut String, template: &Template, subject: &Subject<'_>) {
             Value::Text(value) => quote(line, cut(&value, *max_length)),
             // Writing to a String can't fail.
             Value::Number(value) => drop(write!(line, "{value}")),
+            Value::Json(value) => line.push_str(&value),
         }
         return;
     }

@@ -3,6 +3,7 @@
 mod cel;
 pub mod flow;
 mod format;
+mod rbac;
 mod reporter;
 pub mod sink;
 #[cfg(test)]

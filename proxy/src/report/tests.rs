@@ -2,6 +2,7 @@
 
 mod cel;
 mod format;
+mod rbac;
 mod reporter;
 
 use std::sync::Arc;

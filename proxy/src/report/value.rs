@@ -10,7 +10,7 @@ use sni::client_hello::Refusal;
 use sni::kuma::KumaName;
 
 use super::flow::{Flow, Upstream};
-use super::{LogType, time_format, tls};
+use super::{LogType, rbac, time_format, tls};
 use crate::error::{CloseReason, ConnectError, TlsFailure};
 use crate::rbac::Ruling;
 
@@ -23,6 +23,8 @@ pub(super) enum Value<'a> {
     Text(Cow<'a, str>),
     /// A number also in JSON.
     Number(u64),
+    /// JSON, as it is.
+    Json(String),
 }
 
 /// What a line is about, beside the connection.
@@ -100,6 +102,8 @@ impl<'a> Subject<'a> {
             Op::DownstreamTransportFailureReason => Value::or_absent(tls::failure(flow.tls.as_deref()), Value::text),
             Op::ConnectionTerminationDetails => Value::or_absent(termination(flow), Value::Text),
             Op::KumaName => self.kuma_name(),
+            Op::DynamicMetadata(argument) => rbac::metadata(flow, argument),
+            Op::RbacPolicy => rbac::policy(flow),
             Op::CloseReason => Value::or_absent(flow.close.as_ref(), |reason| Value::text(reason.as_str())),
             Op::TlsJa3Fingerprint => {
                 Value::or_absent(flow.fingerprints.as_deref().and_then(|f| f.ja3.as_deref()), Value::text)

@@ -190,6 +190,7 @@ fn make(name: &str) -> Option<Make> {
         "TLS_JA4_FINGERPRINT" => Plain(O::TlsJa4Fingerprint),
         "ZONEGATE_KUMA_NAME" => Plain(O::KumaName),
         "ZONEGATE_CLOSE_REASON" => Plain(O::CloseReason),
+        "ZONEGATE_RBAC_POLICY" => Plain(O::RbacPolicy),
 
         "REQ" | "REQUEST_HEADER" | "RESP" | "RESPONSE_HEADER" | "TRAILER" | "RESPONSE_TRAILER"
         | "QUERY_PARAM" => Other(O::Http, Takes::RequiredCut),

@@ -1,7 +1,8 @@
 //! RE2's dialect in the words of the regex crate, so that one expression means the same to Envoy and here.
 //!
-//! Both are automata over Unicode; they differ in what `\d`, `\s`, `\w` and `\b` are (ASCII in RE2), in `\Q…\E`, in
-//! escaped punctuation, and in what is special inside brackets.
+//! Envoy runs RE2 in its Latin-1 mode (1.40 refuses `\x{100}`): over bytes, as the regex crate does without Unicode.
+//! The two differ in what `\s` is, in `\Q…\E`, in escaped punctuation, in what is special inside brackets, and in that
+//! a character beyond ASCII is several of RE2's. Unicode classes (`\pL`) are refused here.
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -11,12 +12,16 @@ const SIZE_LIMIT: usize = 10 << 20;
 /// Compiles `pattern` to match the whole text (RE2's `FullMatch`).
 ///
 /// # Errors
-/// It is none, or one that only RE2 has (`\C`).
+/// It is none, or one that only RE2 has.
 pub(super) fn full_match(pattern: &str) -> Result<Regex, Box<str>> {
     // On its own first, so that an unbalanced group can't reach beyond it.
     let translated = translate(pattern)?;
     let build = |text: &str| {
-        RegexBuilder::new(text).size_limit(SIZE_LIMIT).build().map_err(|e| Box::<str>::from(e.to_string()))
+        RegexBuilder::new(text)
+            .unicode(false)
+            .size_limit(SIZE_LIMIT)
+            .build()
+            .map_err(|e| Box::<str>::from(e.to_string()))
     };
     build(&translated)?;
     build(&format!(r"\A(?:{translated})\z"))
@@ -31,12 +36,21 @@ fn translate(pattern: &str) -> Result<String, Box<str>> {
             '\\' => escape(tail, &mut out, false)?,
             '[' => class(tail, &mut out)?,
             _ => {
-                out.push(c);
+                literal(c, &mut out);
                 tail
             }
         };
     }
     Ok(out)
+}
+
+/// A character as it stands: each byte on its own.
+fn literal(c: char, out: &mut String) {
+    if c.is_ascii() {
+        out.push(c);
+    } else {
+        c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| out.push_str(&format!(r"\x{byte:02x}")));
+    }
 }
 
 /// What follows a backslash.
@@ -50,21 +64,20 @@ fn escape<'a>(rest: &'a str, out: &mut String, in_class: bool) -> Result<&'a str
         'S' => out.push_str(r"[^\t\n\f\r ]"),
         'w' => out.push_str("[0-9A-Za-z_]"),
         'W' => out.push_str("[^0-9A-Za-z_]"),
-        'b' if !in_class => out.push_str(r"(?-u:\b)"),
-        'B' if !in_class => out.push_str(r"(?-u:\B)"),
-        'C' => return Err("\\C is not supported".into()),
+        'C' if !in_class => out.push_str("(?s:.)"),
         'Q' if !in_class => {
-            let (literal, after) = tail.split_once("\\E").unwrap_or((tail, ""));
-            out.push_str(&regex::escape(literal));
+            let (quoted, after) = tail.split_once("\\E").unwrap_or((tail, ""));
+            regex::escape(quoted).chars().for_each(|c| literal(c, out));
             return Ok(after);
         }
         '0'..='7' => return octal(rest, out),
         // Escaped, RE2 takes any of them as it is; the regex crate gives some a meaning (`\<`).
         c if c.is_ascii_punctuation() => out.push_str(&regex::escape(c.encode_utf8(&mut [0; 4]))),
-        c => {
+        c if c.is_ascii() => {
             out.push('\\');
             out.push(c);
         }
+        c => return Err(format!("invalid escape sequence: \\{c}").into()),
     }
     Ok(tail)
 }
@@ -76,8 +89,8 @@ fn octal<'a>(rest: &'a str, out: &mut String) -> Result<&'a str, Box<str>> {
     if digits == 1 && !octal.starts_with('0') {
         return Err(format!("invalid escape sequence: \\{octal}").into());
     }
-    let value = u32::from_str_radix(octal, 8).map_err(|_| "invalid escape sequence")?;
-    out.push_str(&format!(r"\x{{{value:x}}}"));
+    let value = u8::from_str_radix(octal, 8).map_err(|_| "invalid escape sequence")?;
+    out.push_str(&format!(r"\x{value:02x}"));
     Ok(tail)
 }
 
@@ -116,7 +129,7 @@ fn class<'a>(rest: &'a str, out: &mut String) -> Result<&'a str, Box<str>> {
                 tail
             }
             c => {
-                out.push(c);
+                literal(c, out);
                 tail
             }
         };
@@ -145,7 +158,7 @@ mod tests {
     fn classes_are_ascii() {
         assert!(matches(r"\d+", "123") && !matches(r"\d", "\u{0661}"));
         assert!(matches(r"\w", "_") && !matches(r"\w", "é"));
-        assert!(matches(r"[\w-]+", "a-b") && matches(r"[^\d]", "é") && matches(r"[\D]", "é"));
+        assert!(matches(r"[\w-]+", "a-b") && matches(r"[^\d]+", "é") && matches(r"[\D]+", "é"));
         assert!(!matches(r"\s", "\u{b}") && !matches(r"\s", "\u{a0}"));
         assert!(!matches(r"\bé", "é") && matches(r"a\b", "a"));
     }
@@ -161,13 +174,14 @@ mod tests {
     fn quotes_escapes_and_octals() {
         assert!(matches(r"\Qa.b(\E+", "a.b((") && matches(r"\Q[", "["));
         assert!(matches(r"\<\>\/\-", "<>/-") && matches(r"\x41\101", "AA"));
-        assert!(full_match(r"\1").is_err() && full_match(r"\C").is_err() && full_match("\\").is_err());
+        assert!(full_match(r"\1").is_err() && matches(r"\C", "\n") && full_match("\\").is_err());
     }
 
     #[test]
-    fn dots_take_characters_and_no_stray_bytes() {
+    fn a_dot_takes_a_byte() {
         let regex = full_match("a.b").unwrap();
-        assert!(regex.is_match("aéb".as_bytes()));
-        assert!(!regex.is_match(b"a\xffb"));
+        assert!(regex.is_match(b"a\xffb"));
+        assert!(!regex.is_match("aéb".as_bytes()) && matches("a..b", "aéb"));
+        assert!(matches("é[é]*", "éé") && full_match(r"\é").is_err() && full_match(r"\pL").is_err());
     }
 }

@@ -7,7 +7,7 @@ use regex::bytes::Regex;
 pub struct TextMatch {
     /// The pattern.
     pub pattern: TextPattern,
-    /// ASCII case is ignored; regexes see case all the same.
+    /// ASCII case is ignored; never with a regex.
     pub ignore_case: bool,
 }
 

@@ -122,7 +122,7 @@ impl<'a> Found<'a> {
             "listener" => self.listener(rest),
             "proxy_proto" => self.proxy_protocol(rest),
             "sds" => self.token("envoy_xds_resource_name", rest),
-            "zonegate" => match rest.strip_prefix("rbac.") {
+            "zonegate" => match rest.strip_prefix("rbac_policy.") {
                 Some(rest) => self.rbac_policy(rest),
                 None => self.own(rest),
             },
@@ -215,13 +215,15 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// `zonegate.rbac.<prefix>.policy.<name>.<stat>`: prefix and name may have dots.
+    /// `zonegate.rbac_policy.<prefix>.policy.<name>.<stat>`: prefix and name may have dots.
     fn rbac_policy(&mut self, rest: &'a str) {
         const POLICY: &str = ".policy.";
         let Some((prefix, tail)) = rest.split_once(POLICY) else { return };
         let Some((policy, stat)) = tail.rsplit_once('.') else { return };
         self.take("envoy_rbac_prefix", prefix, &self.name[self.name.len() - tail.len() - POLICY.len() + 1..]);
         self.take("policy", policy, stat);
+        let end = self.name.len() - tail.len();
+        self.cut.push(end + 1 - POLICY.len()..end);
     }
 
     /// `…_rq_<class>xx`

@@ -223,7 +223,8 @@ fn tags_of_kumas_bootstrap() {
             "listener.downstream_cx_total",
             &["worker=0", "envoy_worker_id=0", "envoy_listener_address=127.0.0.1_80"],
         ),
-        ("inbound_80.rbac.allowed", "rbac.allowed", &["listener=inbound_80"]),
+        ("inbound_80.rbac.allowed", "rbac.allowed", &["listener=inbound_80", "envoy_rbac_prefix=inbound_80"]),
+        ("in_1.2.rbac.allowed", "rbac.allowed", &["listener=in_1.2"]),
         ("grpc.ads.streams_closed_14", "grpc.streams_closed", &["name=ads", "status=14"]),
         (
             "http.p.downstream_rq_2xx",
@@ -239,6 +240,12 @@ fn tags_of_kumas_bootstrap() {
             "proxy_proto.pre.versions.v2.found",
             "proxy_proto.found",
             &["envoy_proxy_protocol_prefix=pre", "envoy_proxy_protocol_version=2"],
+        ),
+        ("ext-1.rbac.sh.shadow_denied", "rbac.sh.shadow_denied", &["listener=ext-1", "envoy_rbac_prefix=ext-1"]),
+        (
+            "zonegate.rbac_policy.a.b.policy.kri_x.y.denied",
+            "zonegate.rbac_policy.denied",
+            &["envoy_rbac_prefix=a.b", "policy=kri_x.y"],
         ),
         ("listener.admin.downstream_cx_total", "listener.admin.downstream_cx_total", &[]),
         ("server.live", "server.live", &[]),

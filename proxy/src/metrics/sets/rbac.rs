@@ -17,8 +17,8 @@ stat_set! {
 }
 
 stat_set! {
-    /// `zonegate.rbac.<prefix>.policy.<name>.…`: ours, always; as many as the configuration has policies.
-    pub enum RbacPolicyStat at "zonegate.rbac." {
+    /// `zonegate.rbac_policy.<prefix>.policy.<name>.…`: ours, always; as many as the configuration has policies.
+    pub enum RbacPolicyStat at "zonegate.rbac_policy." {
         counter Allowed = "allowed" [when_used],
         counter Denied = "denied" [when_used],
         counter ShadowAllowed = "shadow_allowed" [when_used],

@@ -60,6 +60,9 @@ pub(crate) fn envoy(
 
 fn convert(cx: &mut Context, pattern: Pattern, ignore_case: bool) -> Result<Result<TextMatch, Unsupported>, Rejection> {
     let some = |field, text: String| cx.not_empty(field, &text).map(|()| text.into_boxed_str());
+    if ignore_case && matches!(pattern, Pattern::Regex(_)) {
+        return Err(cx.reject("ignore_case", "ignore_case has no effect for safe_regex"));
+    }
     let pattern = match pattern {
         Pattern::Exact(text) => TextPattern::Exact(text.into()),
         Pattern::Prefix(text) => TextPattern::Prefix(some("prefix", text)?),

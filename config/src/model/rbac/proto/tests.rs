@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::matcher::{Input, MatcherKind, Predicate, Then};
+use crate::model::matcher::{Input, Matcher, MatcherKind, Predicate, Then};
 use crate::model::rbac::{Rule, ValueMatch};
 use crate::model::testing::{encode, merge, url};
 use crate::reject::Ignored;
@@ -242,6 +242,10 @@ fn refusals_name_the_field() {
             json!({"rules": {"policies": {"p": {"principals": [{"any": true}]}}}}),
             "rules.policies[\"p\"].permissions".into(),
         ),
+        (
+            text(json!({"safeRegex": {"googleRe2": {}, "regex": "a"}, "ignoreCase": true})),
+            format!("{predicate}.single_predicate.value_match.ignore_case"),
+        ),
         (text(json!({"prefix": ""})), format!("{predicate}.single_predicate.value_match.prefix")),
         (
             text(json!({"safeRegex": {"googleRe2": {}, "regex": "("}})),
@@ -286,4 +290,46 @@ fn nesting_is_bounded() {
         inner = json!({"onNoMatch": {"matcher": inner}});
     }
     assert!(&*parse(json!({"matcher": inner})).0.unwrap_err().reason == "nested too deep");
+}
+
+#[test]
+fn ranges_and_domains() {
+    use crate::model::matcher::{Domains, Tree, TreeKind};
+    let tree = |of: &str, matcher: &str, config: Value| {
+        let custom = extension(&format!("xds.type.matcher.v3.{matcher}"), config);
+        json!({"matcher": {"matcherTree": {"input": input(&format!("network.v3.{of}Input")), "customMatch": custom}}})
+    };
+    let kind = |config| match ok(config).enforced {
+        Some(Policies::Tree(Matcher { kind: MatcherKind::Tree(Tree { kind, .. }), .. })) => kind,
+        other => panic!("{other:?}"),
+    };
+    let range = |prefix: u32| json!({"addressPrefix": "10.0.0.0", "prefixLen": prefix});
+    let ranges = json!({"rangeMatchers": [
+        {"ranges": [range(8), range(24)], "onMatch": action("a", "ALLOW")},
+        {"ranges": [range(24), range(33)], "onMatch": action("b", "DENY"), "exclusive": true}]});
+    let TreeKind::Ip { ranges, outcomes } = kind(tree("SourceIP", "IPMatcher", ranges)) else { panic!() };
+    let order: Vec<_> = ranges.iter().map(|r| (r.range.prefix, r.outcome, r.exclusive)).collect();
+    assert_eq!(order, [(32, 1, true), (24, 0, false), (24, 1, true), (8, 0, false)]);
+    assert_eq!(outcomes.len(), 2);
+
+    let domains = |domains: Value| json!({"domainMatchers": [{"domains": domains, "onMatch": action("a", "ALLOW")}]});
+    let server_name = |list: Value| tree("ServerName", "ServerNameMatcher", domains(list));
+    let TreeKind::Domains(Domains { exact, wildcards, any, .. }) = kind(server_name(json!(["b", "*.c", "*", "a"])))
+    else {
+        panic!()
+    };
+    assert_eq!((exact[0].0.as_ref(), wildcards[0].0.as_ref(), any), ("a", "c", Some(0)));
+    let at = "matcher.matcher_tree.custom_match.typed_config";
+    for (list, field) in [
+        (json!([]), "domains"),
+        (json!(["a", "a"]), "domains[1]"),
+        (json!(["*."]), "domains[0]"),
+        (json!(["a.*"]), "domains[0]"),
+        (json!([""]), "domains[0]"),
+    ] {
+        let refused = parse(server_name(list)).0.unwrap_err();
+        assert_eq!(refused.path.to_string(), format!("{at}.domain_matchers[0].{field}"));
+    }
+    let none = tree("SourceIP", "IPMatcher", json!({"rangeMatchers": [{"onMatch": action("a", "ALLOW")}]}));
+    assert_eq!(parse(none).0.unwrap_err().path.to_string(), format!("{at}.range_matchers[0].ranges"));
 }
