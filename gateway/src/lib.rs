@@ -4,6 +4,8 @@
 //! The command line and the process are [`proxy::app`]'s; this crate says which program it is.
 #![forbid(unsafe_code)]
 
+pub mod reach;
+
 use config::bootstrap::kuma::ProxyType;
 use proxy::app::Role;
 
@@ -13,5 +15,5 @@ pub const EGRESS: Role = Role {
     about: "Carries traffic out of a zone, to other zones and to external services, each identity only where it may go. \
             In the place of kuma-dp and Envoy.",
     zone: ProxyType::Egress,
-    extra: &[],
+    extra: &[reach::COMMAND],
 };

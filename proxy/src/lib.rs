@@ -13,6 +13,7 @@ mod expiry;
 pub mod lifecycle;
 pub mod listener;
 pub mod metrics;
+pub mod permission;
 pub mod process;
 pub mod rbac;
 pub mod relay;
