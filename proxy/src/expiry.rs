@@ -61,7 +61,7 @@ impl Expiry {
             return;
         }
         self.next = Some(now + LOOK);
-        for found in self.to_tell(certificates(snapshot), now, SystemTime::now()) {
+        for found in self.news(certificates(snapshot), now, SystemTime::now()) {
             let InUse { held_by, label, not_before: _, not_after } = found;
             let until = time::OffsetDateTime::from(not_after);
             match not_after.duration_since(SystemTime::now()) {
@@ -74,9 +74,9 @@ impl Expiry {
         }
     }
 
-    fn to_tell(&mut self, certificates: Vec<InUse>, now: Instant, clock: SystemTime) -> Vec<InUse> {
+    fn news(&mut self, certificates: Vec<InUse>, now: Instant, clock: SystemTime) -> Vec<InUse> {
         let mut before = std::mem::take(&mut self.told);
-        let mut news = Vec::new();
+        let mut told_now = Vec::new();
         for certificate in certificates {
             let stage = certificate.stage(clock);
             if stage == Stage::Fresh {
@@ -85,11 +85,11 @@ impl Expiry {
             let key = (Arc::clone(&certificate.held_by), certificate.not_after);
             let told = before.remove(&key).filter(|(said, at)| *said == stage && now.duration_since(*at) < DAY);
             if told.is_none() && !self.told.contains_key(&key) {
-                news.push(certificate);
+                told_now.push(certificate);
             }
             self.told.entry(key).or_insert(told.unwrap_or((stage, now)));
         }
-        news
+        told_now
     }
 }
 
@@ -196,13 +196,10 @@ mod tests {
             not_after: start + hour * 24 * 60,
         };
         let mut expiry = Expiry::default();
-        let mut told = |days: u32| expiry.to_tell(vec![certificate()], now + DAY * days, start + DAY * days).len();
+        let mut told = |days: u32| expiry.news(vec![certificate()], now + DAY * days, start + DAY * days).len();
         assert_eq!([told(0), told(49), told(51), told(51), told(52), told(59)], [0, 0, 1, 0, 1, 1]);
         assert_eq!([told(60), told(60)], [1, 0], "the end is told for itself");
-        assert!(
-            expiry.to_tell(Vec::new(), now, start).is_empty() && expiry.told.is_empty(),
-            "a renewed one is forgotten"
-        );
-        assert_eq!(expiry.to_tell(vec![certificate(), certificate()], now + DAY * 60, start + DAY * 60).len(), 1);
+        assert!(expiry.news(Vec::new(), now, start).is_empty() && expiry.told.is_empty(), "a renewed one is forgotten");
+        assert_eq!(expiry.news(vec![certificate(), certificate()], now + DAY * 60, start + DAY * 60).len(), 1);
     }
 }

@@ -16,8 +16,11 @@ pub(super) struct Waiting {
     /// Its endpoints.
     endpoints: bool,
     /// All secrets that it refers to; which of them are missing is known to the demands.
-    secrets: Box<[Arc<SecretRef>]>,
+    secrets: Secrets,
 }
+
+/// What one cluster refers to.
+type Secrets = Box<[Arc<SecretRef>]>;
 
 impl Store {
     pub(super) fn upsert_cluster(&mut self, step: &mut Step, resource: &Resource) -> Result<(), Rejection> {
@@ -65,7 +68,7 @@ impl Store {
     }
 
     /// Puts a cluster, whose references are counted, in the place of its predecessor.
-    fn activate(&mut self, step: &mut Step, entry: Arc<ClusterEntry>, secrets: Box<[Arc<SecretRef>]>) {
+    fn activate(&mut self, step: &mut Step, entry: Arc<ClusterEntry>, secrets: Secrets) {
         let name = Arc::clone(&entry.cluster.name);
         let old = self.snapshot.clusters.get(&name).cloned();
         self.state().clusters.insert_mut(Arc::clone(&name), entry);
@@ -88,7 +91,7 @@ impl Store {
     }
 
     /// Ends a wait; the references are still counted.
-    fn take_warming(&mut self, name: &Arc<str>) -> Option<(Arc<ClusterEntry>, Box<[Arc<SecretRef>]>)> {
+    fn take_warming(&mut self, name: &Arc<str>) -> Option<(Arc<ClusterEntry>, Secrets)> {
         let Waiting { endpoints: _, secrets } = self.waiting.remove(name)?;
         self.endpoints_due.stop(name);
         self.demands.stop_waiting(&(Kind::Cluster, Arc::clone(name)), &secrets);

@@ -5,10 +5,12 @@ mod secrets;
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::model::testing::{self, address, filter, tcp_proxy};
+use crate::snapshot::Changes;
 
 pub(super) fn resource(name: &str, body: Bytes) -> Resource {
     Resource { name: name.into(), version: "1".into(), body }
