@@ -221,6 +221,6 @@ async fn the_endpoint_ends_first_and_the_client_is_told() {
 /// The parts of an idle TLS connection that are in the relay's hands.
 #[test]
 fn a_tls_stream_is_small() {
-    assert!(size_of::<TlsStream>() <= 768, "{}", size_of::<TlsStream>());
+    assert!(size_of::<TlsStream>() <= 72, "{}", size_of::<TlsStream>());
     assert!(size_of::<Stream>() <= 48, "{}", size_of::<Stream>());
 }

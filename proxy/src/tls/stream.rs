@@ -35,14 +35,14 @@ pub struct TlsStream {
 
 enum Stage {
     Handshake(Box<Handshake>),
-    Established(Established),
+    Established(Box<Established>),
     Failed,
 }
 
 /// What an established connection keeps.
 struct Established {
     records: Records,
-    facts: Box<Facts>,
+    facts: Facts,
     /// Received, not opened: part of a record, or all that came with the end of the handshake.
     sealed: Box<[u8]>,
     /// Opened, not given out yet: only where a reader's buffer was smaller than a record.
@@ -122,15 +122,15 @@ impl TlsStream {
     fn establish(&mut self) -> Result<(), TlsError> {
         let Stage::Handshake(handshake) = std::mem::replace(&mut self.stage, Stage::Failed) else { return Ok(()) };
         let (records, facts, sealed) = handshake.finish()?;
-        self.stage = Stage::Established(Established {
+        self.stage = Stage::Established(Box::new(Established {
             records,
-            facts: Box::new(facts),
+            facts,
             fresh: !sealed.is_empty(),
             sealed: sealed.into_boxed_slice(),
             unread: Box::default(),
             ended: None,
             closing: false,
-        });
+        }));
         Ok(())
     }
 
@@ -173,7 +173,7 @@ impl TlsStream {
 
     /// The peer's direction ended without a close_notify.
     pub fn is_truncated(&self) -> bool {
-        matches!(&self.stage, Stage::Established(Established { ended: Some(Ending::Truncated), .. }))
+        matches!(&self.stage, Stage::Established(established) if established.ended == Some(Ending::Truncated))
     }
 }
 
