@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod tls;
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use config::json::Converter;

@@ -185,6 +185,10 @@ impl Handshake {
             self.sni = hello.server_name().as_bytes().map(Box::from);
             self.mask = self.sni.as_deref().and_then(Mask::of);
         }
+        let config = match &self.role {
+            Role::Listening(configs) => Some(Arc::clone(configs.of(self.mask.is_some(), &hello))),
+            Role::Server(_) | Role::Client(_) => None,
+        };
         let end = self.shown + hello.stream_len();
         // Another name in the second hello stays as it is, and rustls refuses it.
         let hidden = self.mask.as_ref().and_then(|mask| mask.hide(&hello)).map(|hidden| in_records(&hidden));
@@ -194,9 +198,8 @@ impl Handshake {
         }
         self.shown += length;
         self.hello = None;
-        if let Role::Listening(configs) = &self.role {
-            let config = if self.mask.is_some() { &configs.masked } else { &configs.plain };
-            self.role = Role::Server(Box::new(UnbufferedServerConnection::new(Arc::clone(config))?));
+        if let Some(config) = config {
+            self.role = Role::Server(Box::new(UnbufferedServerConnection::new(config)?));
         }
         Ok(true)
     }

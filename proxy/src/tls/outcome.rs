@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use config::verify::VerifyError;
+use config::verify::{Distrust, VerifyError};
 use rustls::{CertificateError, CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme};
 
 use super::Facts;
@@ -63,7 +63,12 @@ fn refusal(error: &VerifyError) -> TlsFailure {
         VerifyError::Expired { .. } => TlsFailure::Expired,
         VerifyError::NotYetValid { .. } => TlsFailure::NotYetValid,
         VerifyError::Usage { .. } => TlsFailure::Usage,
-        VerifyError::NotTrusted { .. } | VerifyError::Trust(_) => TlsFailure::NotTrusted,
+        VerifyError::NotTrusted { why, .. } => match why {
+            Distrust::Issuer | Distrust::Other => TlsFailure::NotTrusted,
+            Distrust::Expired => TlsFailure::Expired,
+            Distrust::Revoked => TlsFailure::Revoked,
+        },
+        VerifyError::Trust(_) => TlsFailure::NotTrusted,
         VerifyError::Name { .. } => TlsFailure::Name,
         VerifyError::Svid { .. } | VerifyError::TrustDomain { .. } => TlsFailure::TrustDomain,
         VerifyError::Pin { .. } => TlsFailure::Pin,

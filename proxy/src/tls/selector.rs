@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use config::model::tls::{Identity, SanKind};
+use config::model::tls::{DownstreamTls, Identity, SanKind};
 use hashbrown::HashMap;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
@@ -22,10 +22,16 @@ pub(super) struct Selector {
     /// Which of them carry a name; wildcards begin with a dot.
     named: HashMap<Box<str>, Vec<usize>>,
     require_sni: bool,
+    /// A certificate that does not carry the name is chosen by key, as if none had been asked for; else it is the first.
+    full_scan: bool,
 }
 
 impl Selector {
-    pub(super) fn new(all: Box<[Arc<Identity>]>, require_sni: bool) -> Self {
+    pub(super) fn new(all: Box<[Arc<Identity>]>, tls: &DownstreamTls) -> Self {
+        Self::of(all, tls.require_sni, tls.full_scan_certs_on_sni_mismatch)
+    }
+
+    fn of(all: Box<[Arc<Identity>]>, require_sni: bool, full_scan: bool) -> Self {
         let mut named: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (at, identity) in all.iter().enumerate() {
             for name in names(identity) {
@@ -33,7 +39,7 @@ impl Selector {
                 named.entry(pattern.into()).or_default().push(at);
             }
         }
-        Self { all, named, require_sni }
+        Self { all, named, require_sni, full_scan }
     }
 
     fn select(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Arc<Identity>> {
@@ -45,7 +51,11 @@ impl Selector {
             let parent = name.char_indices().skip(1).find(|(_, c)| *c == '.').map(|(at, _)| &name[at..]);
             of(name).or_else(|| parent.filter(|parent| parent.len() > 1).and_then(of))
         });
-        by_name.or_else(|| best(self.all.iter(), schemes)).or_else(|| self.all.first())
+        let first = || {
+            let mismatch = name.is_some() && !self.full_scan;
+            self.all.first().filter(|first| mismatch && first.certified.key.choose_scheme(schemes).is_some())
+        };
+        by_name.or_else(first).or_else(|| best(self.all.iter(), schemes)).or_else(|| self.all.first())
     }
 }
 
@@ -125,7 +135,7 @@ mod tests {
             identity(&[], "C.example", true),
             identity(&["d.example"], "hidden.example", false),
         ];
-        let selector = Selector::new(all.clone().into(), false);
+        let selector = Selector::of(all.clone().into(), false, true);
         let chosen = |name: Option<&str>, schemes: &[SignatureScheme]| {
             let found = selector.select(name, schemes).unwrap();
             all.iter().position(|identity| Arc::ptr_eq(identity, found)).unwrap()
@@ -139,6 +149,9 @@ mod tests {
         assert_eq!(chosen(Some("b.example"), &both), 1, "a wildcard is not its own parent");
         assert_eq!(chosen(Some("y.x.b.example"), &both), 1, "nor does it cover two labels");
         assert_eq!(chosen(Some("x.b.example"), &[ECDSA]), 1, "of another name rather than one that can't be verified");
+        let picky = Selector::of(all.clone().into(), false, false);
+        assert!(Arc::ptr_eq(picky.select(Some("nobody"), &both).unwrap(), &all[0]), "the first, as in Envoy");
+        assert!(Arc::ptr_eq(picky.select(Some("nobody"), &[ECDSA]).unwrap(), &all[1]), "if the client can verify it");
         assert_eq!((chosen(None, &both), chosen(None, &[ED25519]), chosen(None, &[])), (1, 0, 0));
     }
 }

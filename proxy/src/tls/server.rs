@@ -75,9 +75,9 @@ impl Configured for DownstreamTls {
             }
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(Selector::new(identities, self.require_sni)));
+        let mut config = builder.with_cert_resolver(Arc::new(Selector::new(identities, self)));
         config.alpn_protocols = self.alpn.iter().map(|name| name.to_vec()).collect();
-        config.ignore_client_order = true;
+        config.ignore_client_order = !self.prefer_client_ciphers;
         // Sessions are the client's to keep: none of them is held here.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::{ClientConfig, ServerConfig};
+use sni::client_hello::ClientHello;
 
 /// What servers of one context use.
 #[derive(Debug)]
 pub struct ServerConfigs {
     pub(in crate::tls) plain: Arc<ServerConfig>,
     pub(in crate::tls) masked: Arc<ServerConfig>,
+    /// Both without ALPN, where they have any.
+    silent: Option<Box<[Arc<ServerConfig>; 2]>>,
 }
 
 impl ServerConfigs {
@@ -24,7 +27,26 @@ impl ServerConfigs {
         masked.session_storage = Arc::new(NoServerSessionStorage {});
         masked.ticketer = Arc::new(NoTickets);
         masked.send_tls13_tickets = 0;
-        Self { plain: Arc::new(config), masked: Arc::new(masked) }
+        let silent = |config: &ServerConfig| {
+            let mut silent = config.clone();
+            silent.alpn_protocols = Vec::new();
+            Arc::new(silent)
+        };
+        let any = !config.alpn_protocols.is_empty();
+        let silent = any.then(|| Box::new([silent(&config), silent(&masked)]));
+        Self { plain: Arc::new(config), masked: Arc::new(masked), silent }
+    }
+
+    /// For this client. One that offers protocols of which none is ours is answered without any, as by Envoy; rustls
+    /// would end the handshake.
+    pub(in crate::tls) fn of(&self, masked: bool, hello: &ClientHello<'_>) -> &Arc<ServerConfig> {
+        let ours = &self.plain.alpn_protocols;
+        let common = hello.alpn().any(|name| ours.iter().any(|own| own == name));
+        let config = if masked { &self.masked } else { &self.plain };
+        match &self.silent {
+            Some(silent) if !common => silent.get(usize::from(masked)).unwrap_or(config),
+            _ => config,
+        }
     }
 }
 
