@@ -70,7 +70,7 @@ pub async fn tell<T>(proxy: &Proxy, lines: usize, act: impl AsyncFnOnce(&Proxy) 
 
 /// Statistics of which ours are known to be others than Envoy's, and in what (docs/differences.md). Whatever is not
 /// named here must be equal.
-const DIFFERENT: [(&str, &str); 6] = [
+const DIFFERENT: [(&str, &str); 11] = [
     ("envoy_cluster_upstream_cx_connect_attempts_exceeded", "not counted"),
     ("envoy_cluster_upstream_rq_pending_failure_eject", "not counted"),
     (
@@ -80,6 +80,11 @@ const DIFFERENT: [(&str, &str); 6] = [
     ("envoy_tcp_upstream_flush_total", "not counted: there is no flush timer to speak of"),
     ("envoy_tcp_downstream_cx_total", "without connections that a filter before tcp_proxy has closed"),
     ("envoy_listener_downstream_listener_filter_error", "counts malformed PROXY protocol headers as well"),
+    ("envoy_listener_ssl_ciphers", "AES-128-GCM is taken first"),
+    ("envoy_listener_ssl_curves", "the order of groups is our own"),
+    ("envoy_listener_ssl_sigalgs", "the client's order is followed"),
+    ("envoy_listener_ssl_ocsp_staple_omitted", "not counted: there are no staples"),
+    ("envoy_listener_ssl_ocsp_staple_requests", "not counted"),
 ];
 
 /// Families in which two proxies must agree: all that Envoy has about listeners, clusters, tcp_proxy and their
@@ -98,6 +103,7 @@ pub fn compared(family: &str) -> bool {
     }
     const NOT: [&str; 6] =
         ["_bucket", "_sum", "_count", "envoy_listener_worker_", "envoy_listener_admin_", "envoy_cluster_manager_"];
-    let about = ABOUT.iter().any(|about| family.starts_with(about)) || family.contains("_rbac_");
+    let about = ABOUT.iter().any(|about| family.starts_with(about))
+        || (family.starts_with("envoy_") && family.contains("_rbac_"));
     about && !NOT.iter().any(|not| family.contains(not))
 }
