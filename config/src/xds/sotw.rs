@@ -38,8 +38,12 @@ struct Asked {
     subscription: Subscription,
     /// Of the last response that was accepted whole; outlives streams.
     version: Arc<str>,
+    /// A response after that one was refused in part: what is held is no version of the server's.
+    mixed: bool,
     /// Of the last response on this stream.
     nonce: String,
+    /// Names were let go on this stream. The server may not know, and stay silent when one of them is wanted again.
+    let_go: bool,
     /// Names were given on this stream, so an empty list would now mean none, not all.
     explicit: bool,
 }
@@ -50,7 +54,8 @@ impl Sotw {
         Self { node, kinds: PerKind::default(), requests: VecDeque::new(), introduced: false }
     }
 
-    fn ask(&mut self, kind: Kind, error: Option<&str>) {
+    /// `wants`: names were added that the server may believe to be held.
+    fn ask(&mut self, kind: Kind, wants: bool, error: Option<&str>) {
         let asked = &mut self.kinds[kind];
         let names = asked.subscription.names();
         if names.is_empty() && !asked.subscription.sent {
@@ -63,11 +68,10 @@ impl Sotw {
             false => names.iter().map(ToString::to_string).collect(),
         };
         asked.explicit |= !all;
-        // A server that sees the version it has may stay silent, though we lack a name that we came to want meanwhile.
-        let version_info = match asked.subscription.sent || asked.subscription.is_satisfied() {
-            true => asked.version.to_string(),
-            false => String::new(),
-        };
+        // A server that sees the version it has may stay silent, though we lack a name that we came to want meanwhile, or
+        // hold the good part of a newer version that it went back from.
+        let lacks = wants || (!asked.subscription.sent && (asked.mixed || !asked.subscription.is_satisfied()));
+        let version_info = if lacks { String::new() } else { asked.version.to_string() };
         asked.subscription.sent = true;
         let request = DiscoveryRequest {
             version_info,
@@ -124,17 +128,21 @@ impl Machine for Sotw {
         for (_, asked) in self.kinds.iter_mut() {
             asked.nonce.clear();
             asked.explicit = false;
+            asked.let_go = false;
             asked.subscription.sent = false;
         }
         for kind in Kind::ALL {
-            self.ask(kind, None);
+            self.ask(kind, false, None);
         }
     }
 
     fn subscribe(&mut self, kind: Kind, interest: Interest) -> Subscribed {
-        let change = self.kinds[kind].subscription.change(interest);
+        let asked = &mut self.kinds[kind];
+        let change = asked.subscription.change(interest);
+        let wants = asked.let_go && !change.added.is_empty();
+        asked.let_go |= !change.dropped.is_empty();
         if !change.is_empty() {
-            self.ask(kind, None);
+            self.ask(kind, wants, None);
         }
         Subscribed { asked: !change.added.is_empty(), dropped: change.forgotten }
     }
@@ -164,10 +172,11 @@ impl Machine for Sotw {
         let kind = unsettled.kind;
         let asked = &mut self.kinds[kind];
         let outcome = asked.subscription.settle(unsettled, applied, now);
-        if outcome.error.is_none() {
+        asked.mixed = outcome.error.is_some();
+        if !asked.mixed {
             asked.version = Arc::clone(&outcome.version);
         }
-        self.ask(kind, outcome.error.as_deref());
+        self.ask(kind, false, outcome.error.as_deref());
         outcome
     }
 

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use config::model::cluster::Transport;
 use config::snapshot::{Kind, Snapshot};
 use config::xds::Status;
+use config::xds::status::Connection;
 use http::Response;
 use serde_json::{Value, json};
 
@@ -184,7 +185,13 @@ fn sorted(mut lines: Vec<Line>) -> Vec<Line> {
 }
 
 fn write_xds(status: &Status, out: &mut impl Write) -> io::Result<()> {
-    writeln!(out, "\ncontrol plane: {:?}, {:?}", status.connection, &*status.identifier)?;
+    let connection = match status.connection {
+        Connection::Idle => "not connected".to_owned(),
+        Connection::Connecting => "connecting".to_owned(),
+        Connection::Connected(since) => format!("connected for {} s", age(since)),
+        Connection::Waiting(since) => format!("waiting for {} s before the next attempt", age(since)),
+    };
+    writeln!(out, "\ncontrol plane: {connection}, {:?}", &*status.identifier)?;
     writeln!(
         out,
         "  streams: {} opened, {} failed, {} closed, {} silent",

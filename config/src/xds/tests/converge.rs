@@ -167,6 +167,10 @@ impl Server for SotwServer {
         let kind = crate::xds::kind_of(&request.type_url).unwrap();
         if let Some(nonce) = self.nonces.get(&kind) {
             assert_eq!(*nonce, request.response_nonce, "a stale nonce would be ignored");
+            // As go-control-plane: who has another version is answered.
+            if request.version_info.is_empty() && request.error_detail.is_none() {
+                self.answered.remove(&kind);
+            }
         } else if !self.asked.contains_key(&kind) && !request.version_info.is_empty() {
             self.answered.insert(kind, (request.version_info.clone(), request.resource_names.clone()));
         }
@@ -332,4 +336,20 @@ proptest! {
     fn sotw_converges(steps in steps()) {
         converges::<SotwServer>(&steps);
     }
+}
+
+/// What was good of a refused version is let go when the server is back at the one before, on another stream.
+#[test]
+fn back_to_the_version_before_a_refused_one() {
+    let set = |name, content| Step::Set(Kind::Cluster, name, content);
+    let remove = |name| Step::Remove(Kind::Cluster, name);
+    converges::<SotwServer>(&[Step::Push, set(0, 1), set(3, 0), Step::Push, Step::Reconnect, remove(3), remove(0)]);
+}
+
+/// Endpoints that are wanted again were let go meanwhile, and are asked for as if they had never been there.
+#[test]
+fn wanted_again() {
+    let steps = [Step::Set(Kind::Endpoints, 4, 0), Step::Want(16), Step::Push, Step::Want(0), Step::Want(16)];
+    converges::<SotwServer>(&steps);
+    converges::<DeltaServer>(&steps);
 }
