@@ -324,7 +324,7 @@ async fn our_own_page_tells_what_is_not_done() {
         "  listener inbound:1: filter_chains[0].filters[0]: chain main stays at its last good version: a.newer.Filter\n",
         "  cluster ads_cluster: lb_policy: never mind\n",
         "  endpoints default:backend-1: policy.drop_overloads: never mind\n",
-        "control plane: Idle, \"kuma-cp\"\n",
+        "control plane: not connected, \"kuma-cp\"\n",
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }

@@ -7,6 +7,7 @@ use tests::compare::each;
 use tests::hello::Hello;
 use tests::process::{Kind, Proxy, Site};
 use tests::story::{IN, log_to, tell};
+use tests::wait::until;
 
 use crate::support::{DNS, HASH, KRI, NUMERIC_KRI, TAGS, Zone, zones};
 
