@@ -1,12 +1,29 @@
-//! ClientHellos, byte by byte: any server name, any size, cut into any records.
+//! ClientHellos, byte by byte: any server name, any offer, any size, cut into any records.
+
+use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 
 /// A ClientHello to build (RFC 8446, section 4.1.2).
 #[derive(Clone, Debug, Default)]
 pub struct Hello {
     names: Vec<Vec<u8>>,
     alpn: Vec<Vec<u8>>,
+    offer: Option<Offer>,
     padding: usize,
     seed: u64,
+}
+
+/// What a client can do, each in the order of its liking.
+#[derive(Clone, Debug, Default)]
+pub struct Offer {
+    /// Versions.
+    pub versions: Vec<ProtocolVersion>,
+    /// Cipher suites.
+    pub suites: Vec<CipherSuite>,
+    /// Groups for the key exchange.
+    pub groups: Vec<NamedGroup>,
+    /// Of which of them there is a share already: one that can be answered.
+    pub shares: Vec<NamedGroup>,
 }
 
 impl Hello {
@@ -32,6 +49,12 @@ impl Hello {
         self
     }
 
+    /// Offers this, instead of TLS 1.2 and 1.3 with whatever everybody has.
+    pub fn offering(mut self, offer: &Offer) -> Self {
+        self.offer = Some(offer.clone());
+        self
+    }
+
     /// Makes it at least this much longer, with padding extensions (a post-quantum key share does the same).
     pub fn padded(mut self, bytes: usize) -> Self {
         self.padding = bytes;
@@ -44,7 +67,10 @@ impl Hello {
         let mut body = vec![3, 3];
         body.extend(std::iter::repeat_with(|| random.u8(..)).take(32));
         body.extend(sized8(&std::iter::repeat_with(|| random.u8(..)).take(32).collect::<Vec<_>>()));
-        body.extend(sized16(&[0x13, 0x01, 0x13, 0x02, 0xc0, 0x2b, 0xc0, 0x2f]));
+        body.extend(match &self.offer {
+            Some(offer) => sized16(&numbers(&offer.suites)),
+            None => sized16(&[0x13, 0x01, 0x13, 0x02, 0xc0, 0x2b, 0xc0, 0x2f]),
+        });
         body.extend(sized8(&[0]));
         body.extend(sized16(&self.extensions(&mut random)));
         let length = u32::try_from(body.len()).expect("a hello below 16 MiB").to_be_bytes();
@@ -57,14 +83,25 @@ impl Hello {
             let entries: Vec<u8> = self.names.iter().flat_map(|n| [vec![0], sized16(n)].concat()).collect();
             all.extend(extension(0, &sized16(&entries)));
         }
-        all.extend(extension(10, &sized16(&[0, 0x1d, 0, 0x17])));
+        all.extend(match &self.offer {
+            Some(offer) => extension(10, &sized16(&numbers(&offer.groups))),
+            None => extension(10, &sized16(&[0, 0x1d, 0, 0x17])),
+        });
         all.extend(extension(13, &sized16(&[4, 3, 8, 4, 4, 1])));
         if !self.alpn.is_empty() {
             all.extend(extension(16, &sized16(&self.alpn.iter().flat_map(|p| sized8(p)).collect::<Vec<_>>())));
         }
-        all.extend(extension(43, &sized8(&[3, 4, 3, 3])));
-        let share: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(32).collect();
-        all.extend(extension(51, &sized16(&[vec![0, 0x1d], sized16(&share)].concat())));
+        match &self.offer {
+            Some(offer) => {
+                all.extend(extension(43, &sized8(&numbers(&offer.versions))));
+                all.extend(extension(51, &sized16(&offer.shares.iter().flat_map(share).collect::<Vec<_>>())));
+            }
+            None => {
+                all.extend(extension(43, &sized8(&[3, 4, 3, 3])));
+                let share: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(32).collect();
+                all.extend(extension(51, &sized16(&[vec![0, 0x1d], sized16(&share)].concat())));
+            }
+        }
         if self.padding > 0 {
             all.extend(extension(21, &vec![0; self.padding]));
         }
@@ -80,6 +117,17 @@ impl Hello {
     pub fn records(&self, size: usize) -> Vec<u8> {
         self.message().chunks(size).flat_map(|part| [vec![22, 3, 1], sized16(part)].concat()).collect()
     }
+}
+
+fn numbers<T: Copy + Into<u16>>(all: &[T]) -> Vec<u8> {
+    all.iter().flat_map(|number| (*number).into().to_be_bytes()).collect()
+}
+
+/// A share of a key that is thrown away.
+fn share(group: &NamedGroup) -> Vec<u8> {
+    let known = [X25519MLKEM768, X25519, SECP256R1, SECP384R1].into_iter().find(|known| known.name() == *group);
+    let exchange = known.expect("a group that we know").start().expect("a key");
+    [u16::from(*group).to_be_bytes().to_vec(), sized16(exchange.pub_key())].concat()
 }
 
 fn extension(kind: u16, body: &[u8]) -> Vec<u8> {

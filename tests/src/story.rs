@@ -70,7 +70,7 @@ pub async fn tell<T>(proxy: &Proxy, lines: usize, act: impl AsyncFnOnce(&Proxy) 
 
 /// Statistics of which ours are known to be others than Envoy's, and in what (docs/differences.md). Whatever is not
 /// named here must be equal.
-const DIFFERENT: [(&str, &str); 11] = [
+const DIFFERENT: [(&str, &str); 10] = [
     ("envoy_cluster_upstream_cx_connect_attempts_exceeded", "not counted"),
     ("envoy_cluster_upstream_rq_pending_failure_eject", "not counted"),
     (
@@ -81,7 +81,6 @@ const DIFFERENT: [(&str, &str); 11] = [
     ("envoy_tcp_downstream_cx_total", "without connections that a filter before tcp_proxy has closed"),
     ("envoy_listener_downstream_listener_filter_error", "counts malformed PROXY protocol headers as well"),
     ("envoy_listener_ssl_ciphers", "AES-128-GCM is taken first"),
-    ("envoy_listener_ssl_curves", "the order of groups is our own"),
     ("envoy_listener_ssl_sigalgs", "the client's order is followed"),
     ("envoy_listener_ssl_ocsp_staple_omitted", "not counted: there are no staples"),
     ("envoy_listener_ssl_ocsp_staple_requests", "not counted"),

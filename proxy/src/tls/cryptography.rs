@@ -1,17 +1,15 @@
 //! Which suites and groups are used, in which order.
 //!
-//! Ours: AES-128-GCM first, since every CPU of interest has it in hardware; the hybrid of X25519 and ML-KEM first, so
-//! that what is recorded today is not read tomorrow.
+//! Ours: AES-128-GCM first, since every CPU of interest has it in hardware; groups as in [`super::groups`].
 
 use std::sync::Arc;
 
 use config::model::tls::Parameters;
-use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
-use rustls::crypto::{CryptoProvider, SupportedKxGroup};
+use rustls::crypto::CryptoProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, SupportedCipherSuite, SupportedProtocolVersion};
 
-use super::names;
+use super::{groups, names};
 
 const SUITES: [CipherSuite; 9] = [
     CipherSuite::TLS13_AES_128_GCM_SHA256,
@@ -25,15 +23,15 @@ const SUITES: [CipherSuite; 9] = [
     CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 ];
 
-const GROUPS: [&dyn SupportedKxGroup; 4] = [X25519MLKEM768, X25519, SECP256R1, SECP384R1];
-
 /// Our cryptography, narrowed and ordered as asked.
 pub(super) fn provider(parameters: &Parameters) -> Arc<CryptoProvider> {
     let mut provider = names::provider();
     provider.cipher_suites = suites(&provider.cipher_suites, parameters.cipher_suites.as_deref());
     provider.kx_groups = match &parameters.groups {
-        None => GROUPS.to_vec(),
-        Some(asked) => asked.iter().filter_map(|name| GROUPS.into_iter().find(|group| group.name() == *name)).collect(),
+        None => groups::ALL.to_vec(),
+        Some(asked) => {
+            asked.iter().filter_map(|name| groups::ALL.into_iter().find(|group| group.name() == *name)).collect()
+        }
     };
     Arc::new(provider)
 }

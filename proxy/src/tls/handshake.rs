@@ -15,6 +15,7 @@ use sni::client_hello::{ClientHello, DEFAULT_LIMIT, Progress, Reader};
 
 use super::error::TlsError;
 use super::facts::Facts;
+use super::groups::Choice;
 use super::names::{ClientConfigs, Mask, ServerConfigs};
 use super::records::Records;
 use role::{Role, Step};
@@ -38,6 +39,8 @@ const RETRY: [u8; 32] = [
 pub(super) struct Handshake {
     role: Role,
     mask: Option<Arc<Mask>>,
+    /// A server's, from the first hello on.
+    choice: Option<Choice>,
     sni: Option<Box<[u8]>>,
     /// Received and not yet done with.
     inbox: Vec<u8>,
@@ -60,7 +63,15 @@ impl Handshake {
     /// A server's. `head`: what was read already.
     pub(super) fn server(configs: Arc<ServerConfigs>, head: &[u8]) -> Self {
         let hello = Some(Reader::new(DEFAULT_LIMIT));
-        Self { role: Role::Listening(configs), mask: None, sni: None, inbox: head.to_vec(), shown: 0, hello }
+        Self {
+            role: Role::Listening(configs),
+            mask: None,
+            choice: None,
+            sni: None,
+            inbox: head.to_vec(),
+            shown: 0,
+            hello,
+        }
     }
 
     /// A client's. `sni`: any bytes; `None`: no server name is sent.
@@ -87,7 +98,8 @@ impl Handshake {
             UnbufferedClientConnection::new(Arc::clone(config), name)?
         };
         let sni = sni.map(Box::from);
-        Ok(Self { role: Role::Client(Box::new(connection)), mask, sni, inbox: Vec::new(), shown: 0, hello: None })
+        let role = Role::Client(Box::new(connection));
+        Ok(Self { role, mask, choice: None, sni, inbox: Vec::new(), shown: 0, hello: None })
     }
 
     /// Takes bytes of the peer's.
@@ -110,7 +122,7 @@ impl Handshake {
                 return Ok(Status::More);
             }
             // A server's mask is known from the first hello on.
-            let _entered = self.mask.as_ref().map(Mask::enter);
+            let _entered = (self.mask.as_ref().map(Mask::enter), self.choice.map(Choice::enter));
             match self.step(out) {
                 Ok(Step::Idle) if !self.role.is_handshaking() => return Ok(Status::Done),
                 Ok(Step::Idle) if self.hello.is_some() => {}
@@ -189,6 +201,9 @@ impl Handshake {
             Role::Listening(configs) => Some(Arc::clone(configs.of(self.mask.is_some(), &hello))),
             Role::Server(_) | Role::Client(_) => None,
         };
+        if let Some(config) = &config {
+            self.choice = Choice::make(config, &hello);
+        }
         let end = self.shown + hello.stream_len();
         // Another name in the second hello stays as it is, and rustls refuses it.
         let hidden = self.mask.as_ref().and_then(|mask| mask.hide(&hello)).map(|hidden| in_records(&hidden));

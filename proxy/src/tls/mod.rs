@@ -8,6 +8,7 @@ mod cryptography;
 mod downstream;
 pub mod error;
 mod facts;
+mod groups;
 mod handshake;
 pub(crate) mod limits;
 mod name;

@@ -11,3 +11,4 @@ mod refused;
 mod secrets;
 mod support;
 mod terminated;
+mod wire;
