@@ -126,7 +126,7 @@ impl Connection {
             uri_sans: &certificate.uri_sans,
             dns_sans: &certificate.dns_sans,
             subject: &certificate.subject,
-            verified: !shown.is_empty() && chain.tls.as_ref().is_some_and(|tls| tls.verifies()),
+            verified: self.report.flow().tls.as_ref().is_some_and(|side| side.verified),
         };
         rbac::ask(&chain.gate, &mut self.report, &self.control, Some(peer)).await
     }

@@ -134,17 +134,20 @@ pub(crate) async fn respond(connection: &mut Connection, client: &mut Stream, by
     let control = &connection.control;
     let reason = poll_fn(|cx| {
         control.watch(cx);
-        while written < bytes.len() {
+        loop {
             if control.kill_code().is_some() {
                 return Poll::Ready(CloseReason::DownstreamReset);
+            }
+            if written == bytes.len() {
+                // What TLS has sealed may wait for room.
+                let finished = std::task::ready!(client.poll_finish(cx));
+                return Poll::Ready(finished.map_or(CloseReason::DownstreamReset, |()| CloseReason::DirectResponse));
             }
             match std::task::ready!(client.poll_write_slice(cx, &bytes[written..])) {
                 Ok(n) => written += n,
                 Err(_) => return Poll::Ready(CloseReason::DownstreamReset),
             }
         }
-        let _ = client.poll_finish(cx);
-        Poll::Ready(CloseReason::DirectResponse)
     })
     .await;
     connection.report.flow_mut().sent = written as u64;

@@ -43,9 +43,11 @@ impl<'a> Leaf<'a> {
     /// Its name in errors.
     pub(super) fn label(&self) -> Label {
         let subject = self.parsed.subject().to_string();
-        let name = if subject.is_empty() { san::list(&self.parsed).into_iter().next() } else { Some(subject) };
-        let serial = self.parsed.raw_serial_as_string();
-        Label(format!("certificate \"{}\" (serial {serial})", name.unwrap_or_default()))
+        let name = if subject.is_empty() { san::first(&self.parsed) } else { Some(subject) };
+        let serial = self.parsed.raw_serial();
+        // RFC 5280 §4.1.2.2 allows 20 bytes; a stranger's may be any.
+        let serial: Vec<String> = serial.iter().take(20).map(|byte| format!("{byte:02x}")).collect();
+        Label(format!("certificate \"{}\" (serial {})", san::tame(&name.unwrap_or_default()), serial.join(":")))
     }
 
     /// notBefore ≤ now ≤ notAfter.

@@ -85,6 +85,17 @@ pub fn verify(
     }
 }
 
+/// Whether a client's chain that was let in is also one that the validation vouches for: not where anybody is let in, and
+/// what `ACCEPT_UNTRUSTED` let in has to pass the checks after all. As Envoy's `peerCertificateValidated`.
+pub fn vouches(validation: &Validation, presented: Presented<'_>, now: UnixTime) -> bool {
+    let judges = !matches!(validation.trusted, Trusted::Anyone) || !validation.pins.is_empty();
+    let passes = || {
+        let leaf = Leaf::parse(presented.leaf)?;
+        judge(validation, &leaf, presented.intermediates, (Usage::Client, Names::Configured, now))
+    };
+    judges && (!validation.accept_untrusted || passes().is_ok())
+}
+
 fn judge(
     validation: &Validation,
     leaf: &Leaf<'_>,
@@ -126,6 +137,6 @@ fn bundle<'a>(spiffe: &'a SpiffeTrust, leaf: &Leaf<'_>) -> Result<&'a Trust, Ver
     spiffe.bundle(domain).map(|bundle| &**bundle).ok_or_else(|| {
         let known: Vec<&str> = spiffe.bundles().iter().map(|(name, _)| &**name).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        VerifyError::TrustDomain { leaf: leaf.label(), domain: domain.to_owned(), known }
+        VerifyError::TrustDomain { leaf: leaf.label(), domain: san::tame(domain), known }
     })
 }

@@ -44,15 +44,40 @@ pub fn matches(wanted: &SanMatch, name: &str) -> bool {
     }
 }
 
-/// All names in text form, for people.
-pub(super) fn list(parsed: &X509Certificate<'_>) -> Vec<String> {
-    names(parsed).into_iter().map(|(_, name)| name).collect()
+/// Most names told of a certificate, and characters of each: a stranger's may hold any number of any length.
+const TOLD: usize = 16;
+const LONGEST: usize = 256;
+
+/// The first name in text form.
+pub(super) fn first(parsed: &X509Certificate<'_>) -> Option<String> {
+    general(parsed).iter().find_map(named).map(|(_, name)| name.into_owned())
 }
 
-/// The same in one line.
+/// All names in one line, for people.
 pub(super) fn describe(parsed: &X509Certificate<'_>) -> String {
-    let names = list(parsed);
-    if names.is_empty() { "no names at all".to_owned() } else { names.join(", ") }
+    let mut names = general(parsed).iter().filter_map(named);
+    let told: Vec<String> = names.by_ref().take(TOLD).map(|(_, name)| tame(&name)).collect();
+    match (told.is_empty(), names.count()) {
+        (true, _) => "no names at all".to_owned(),
+        (false, 0) => told.join(", "),
+        (false, more) => format!("{} and {more} more", told.join(", ")),
+    }
+}
+
+/// A stranger's text, fit for a log: no control characters, and not without end.
+pub(super) fn tame(text: &str) -> String {
+    let mut told = String::new();
+    for (at, c) in text.chars().enumerate() {
+        match c {
+            _ if at == LONGEST => {
+                told.push('…');
+                break;
+            }
+            c if c.is_control() => told.extend(c.escape_default()),
+            c => told.push(c),
+        }
+    }
+    told
 }
 
 /// All names with their kinds.

@@ -133,6 +133,8 @@ pub struct TlsSide {
     pub complete: Option<Instant>,
     /// The peer showed a certificate (that may have been refused).
     pub has_certificate: bool,
+    /// It was verified; not so where anybody is let in.
+    pub verified: bool,
     /// The peer's chain, leaf first.
     pub chain: Box<[CertificateDer<'static>]>,
     /// The certificate that we presented.

@@ -45,11 +45,6 @@ impl Downstream {
         Some(Self { context, stats, factory, limit })
     }
 
-    /// A certificate that a client shows is verified.
-    pub(crate) fn verifies(&self) -> bool {
-        self.context.config().validation.is_some()
-    }
-
     /// Time for a handshake.
     pub(crate) const fn limit(&self) -> Duration {
         self.limit
@@ -99,7 +94,8 @@ impl Downstream {
         if let Some(facts) = stream.facts() {
             outcome::count_session(&self.stats, facts, &notes);
             let flow = connection.report.flow_mut();
-            flow.tls = Some(Box::new(outcome::complete(facts, notes, keep)));
+            let verified = server.has_verified(facts);
+            flow.tls = Some(Box::new(TlsSide { verified, ..outcome::complete(facts, notes, keep) }));
         }
         Ok(Stream::Tls(Box::new(stream)))
     }

@@ -48,6 +48,7 @@ use std::sync::Arc;
 use rustls::pki_types::{DnsName, ServerName};
 use sni::client_hello::ClientHello;
 
+pub(super) use configs::NoTickets;
 pub use configs::{ClientConfigs, ServerConfigs};
 pub use signatures::{client_identity, client_verifier};
 pub use transcript::provider;

@@ -14,7 +14,7 @@ use rustls::client::ClientConnectionData;
 use rustls::crypto::cipher::{InboundOpaqueMessage, InboundPlainMessage, OutboundChunks};
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
-use rustls::{AlertDescription, ContentType, ExtractedSecrets, ProtocolVersion};
+use rustls::{AlertDescription, ContentType, ExtractedSecrets, PeerMisbehaved, ProtocolVersion};
 
 use super::error::TlsError;
 use super::handshake::record;
@@ -27,6 +27,9 @@ pub(super) const MAX_PLAIN: usize = 1 << 14;
 /// Room for the largest record there may be.
 pub(super) const MAX_RECORD: usize = HEADER + MAX_PLAIN + 2048;
 
+/// Records in a row without content, as in rustls and BoringSSL: they cost us and bring nothing on.
+const MAX_EMPTY: u8 = 32;
+
 /// One end's established session.
 pub(super) struct Records {
     kernel: Kernel,
@@ -36,6 +39,8 @@ pub(super) struct Records {
     joining: Vec<u8>,
     /// Key updates of the peer's since its last application data.
     updates: u8,
+    /// Records without content since then, of any kind.
+    empty: u8,
     /// Alerts that don't end a TLS 1.2 session, so far.
     warnings: u8,
     /// The peer wants our keys updated too.
@@ -85,6 +90,7 @@ impl Records {
             kernel,
             joining: Vec::new(),
             updates: 0,
+            empty: 0,
             warnings: 0,
             owes_update: false,
             peer_closed: false,
@@ -113,12 +119,19 @@ impl Records {
         {
             let (kind, start, end) = self.open_one(&mut buffer[at..at + length])?;
             let (start, end) = (at + start, at + end);
+            if start == end {
+                self.empty += 1;
+                if self.empty > MAX_EMPTY {
+                    return Err(TlsError::Protocol(PeerMisbehaved::TooManyEmptyFragments.into()));
+                }
+            }
             match kind {
                 ContentType::ApplicationData if !self.joining.is_empty() => {
                     return Err(TlsError::Unexpected("application data within a message"));
                 }
+                ContentType::ApplicationData if start == end => {}
                 ContentType::ApplicationData => {
-                    self.updates = 0;
+                    (self.updates, self.empty) = (0, 0);
                     plain.push(buffer, start..end);
                 }
                 ContentType::Handshake => self.post_handshake(&buffer[start..end])?,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use config::model::tls::{Certificates, DownstreamTls, Identity, SecretRef, Tickets as Asked};
+use config::model::tls::{Certificates, DownstreamTls, Identity, SecretRef, Tickets as Asked, Validation};
 use config::verify::rustls::client_verifier;
+use config::verify::{Presented, vouches};
 use rustls::ServerConfig;
 use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
@@ -13,7 +14,7 @@ use super::Facts;
 use super::context::{Configured, Context, NotReady, Secrets, identity, ticket_keys, validation};
 use super::cryptography::{provider, versions};
 use super::error::TlsError;
-use super::names::{self, ServerConfigs};
+use super::names::{self, NoTickets, ServerConfigs};
 use super::noting;
 use super::selector::Selector;
 use super::tickets::Tickets;
@@ -30,6 +31,7 @@ pub(crate) struct Server {
     pub(crate) config: Arc<ServerConfig>,
     /// How clients are verified; `None`: they are not asked.
     clients: Option<Arc<dyn ClientCertVerifier>>,
+    validation: Option<Arc<Validation>>,
 }
 
 impl Server {
@@ -48,6 +50,16 @@ impl Server {
             },
         }
     }
+
+    /// The client has shown a certificate that is not only let in, but verified.
+    pub(crate) fn has_verified(&self, facts: &Facts) -> bool {
+        match (&self.validation, &*facts.peer_certificates) {
+            (Some(validation), [leaf, rest @ ..]) => {
+                vouches(validation, Presented { leaf, intermediates: rest }, UnixTime::now())
+            }
+            _ => false,
+        }
+    }
 }
 
 impl Configured for DownstreamTls {
@@ -64,7 +76,7 @@ impl Configured for DownstreamTls {
         }
         let validation = self.validation.as_ref().map(|source| validation(secrets, source)).transpose()?;
         let asked = validation.is_some() || self.require_client_certificate;
-        let clients = asked.then(|| client_verifier(validation, self.require_client_certificate));
+        let clients = asked.then(|| client_verifier(validation.clone(), self.require_client_certificate));
         let builder = ServerConfig::builder_with_provider(provider(&self.parameters))
             .with_protocol_versions(&versions(&self.parameters))
             .map_err(unusable)?;
@@ -86,9 +98,10 @@ impl Configured for DownstreamTls {
             config.send_tls13_tickets = 1;
         }
         let mut system = config.clone();
-        // A probe or a call of the control plane never comes back for its session.
+        // A probe or a call of the control plane never comes back for its session, and nobody would check it again.
         system.send_tls13_tickets = 0;
-        Ok(Server { configs: Arc::new(ServerConfigs::new(config)), config: Arc::new(system), clients })
+        system.ticketer = Arc::new(NoTickets);
+        Ok(Server { configs: Arc::new(ServerConfigs::new(config)), config: Arc::new(system), clients, validation })
     }
 }
 

@@ -97,6 +97,48 @@ fn pins_expiry_depth_and_those_who_accept_all() {
     let all = Validation { accept_untrusted: true, ..Validation::by_ca(trust(&other)) };
     judge(&all, &chain, Usage::Server).unwrap();
     assert!(!all.demands_certificate() && all.asks());
+    let vouched = |validation: &Validation| {
+        let (leaf, rest) = (&leaf.der, [middle.der.clone()]);
+        vouches(validation, Presented { leaf, intermediates: &rest }, now())
+    };
+    assert!(vouched(&by_root()) && vouched(&Validation { accept_untrusted: true, ..by_root() }));
+    assert!(!vouched(&all), "let in, and not verified");
+    assert!(!vouched(&Validation { trusted: Trusted::Anyone, ..by_root() }), "nobody has looked at it");
+    assert!(vouched(&anyone), "pinned");
+}
+
+/// CA certificates are renewed with the same key: the old one stands beside the new one in the bundle.
+#[test]
+fn of_a_renewed_root_one_that_is_valid_is_enough() {
+    let new = ca("root");
+    let mut old = ca("root").params;
+    old.not_after = date_time_ymd(2021, 1, 1);
+    let old = old.self_signed(&new.key).unwrap().der().clone();
+    let leaf = issue(params(&["a.example"]), &new);
+    for bundle in [[old.clone(), new.der.clone()], [new.der.clone(), old.clone()]] {
+        let both = Validation::by_ca(Arc::new(Trust::new(&bundle).unwrap()));
+        judge(&both, &[&leaf], Usage::Server).unwrap();
+    }
+    let ended = Validation::by_ca(Arc::new(Trust::new(&[old]).unwrap()));
+    let refused = judge(&ended, &[&leaf], Usage::Server).unwrap_err();
+    assert!(matches!(refused, VerifyError::NotTrusted { why: Distrust::Expired, .. }), "{refused}");
+}
+
+/// Whoever is refused has chosen these words.
+#[test]
+fn a_strangers_words_are_tamed() {
+    let forged = "x\n[2026-01-01] all is well \u{1b}[2J";
+    let mut stranger = params(&[]);
+    stranger.distinguished_name.push(DnType::CommonName, format!("{forged}{}", "y".repeat(5000)));
+    let by_subject = any(&trust(&ca("root")), &[self_signed(stranger).der]).unwrap_err().to_string();
+    let many: Vec<String> = (0..1000).map(|n| format!("spiffe://nobody/{n}")).collect();
+    let many = self_signed(params(&many.iter().map(String::as_str).collect::<Vec<_>>()));
+    let wanted = validation(&many, vec![san(SanKind::Uri, Pattern::Exact("spiffe://a/b".into()))]);
+    let by_names = judge(&wanted, &[&many], Usage::Server).unwrap_err().to_string();
+    assert!(by_names.contains("spiffe://nobody/15 and 984 more"), "{by_names}");
+    for told in [by_subject, by_names] {
+        assert!(told.len() < 1000 && !told.chars().any(char::is_control), "{told}");
+    }
 }
 
 #[test]

@@ -13,6 +13,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::*;
 use crate::metrics::render::{Query, text};
 
+mod closed;
+
 const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -107,9 +109,14 @@ impl World {
     }
 
     fn listener(&mut self, context: Value) {
-        let mut chain = json!({"filters": [{"name": "t", "typed_config": {
+        let proxy = json!([{"name": "t", "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-            "stat_prefix": "t", "cluster": "c"}}], "transport_socket": socket("Downstream", context)});
+            "stat_prefix": "t", "cluster": "c"}}]);
+        self.listener_of(proxy, context);
+    }
+
+    fn listener_of(&mut self, filters: Value, context: Value) {
+        let mut chain = json!({"filters": filters, "transport_socket": socket("Downstream", context)});
         chain["transport_socket_connect_timeout"] = "0.5s".into();
         let listener = json!({"name": "l", "filter_chains": [chain], "address": {
             "socket_address": {"address": self.at.ip().to_string(), "port_value": self.at.port()}}});

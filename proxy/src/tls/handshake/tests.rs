@@ -126,7 +126,10 @@ fn shred(bytes: &[u8]) -> Vec<u8> {
     while let Ok(Some(length)) = record(&bytes[at..]) {
         let whole = &bytes[at..at + length];
         match whole[0] {
-            HANDSHAKE if whole[5] == 1 => whole[5..].iter().for_each(|byte| out.extend([HANDSHAKE, 3, 1, 0, 1, *byte])),
+            // A sealed record of TLS 1.2 begins with a random nonce, which may look like the type of a ClientHello.
+            HANDSHAKE if whole[5] == 1 && usize::from(whole[7]) << 8 | usize::from(whole[8]) == length - 9 => {
+                whole[5..].iter().for_each(|byte| out.extend([HANDSHAKE, 3, 1, 0, 1, *byte]))
+            }
             _ => out.extend_from_slice(whole),
         }
         at += length;

@@ -71,7 +71,7 @@ impl ClientConfigs {
 
 /// Gives out no ticket and knows none.
 #[derive(Debug)]
-struct NoTickets;
+pub(in crate::tls) struct NoTickets;
 
 impl ProducesTickets for NoTickets {
     fn enabled(&self) -> bool {

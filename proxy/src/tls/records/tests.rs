@@ -174,6 +174,27 @@ fn a_flood_of_key_updates_ends_the_session() {
     assert!(matches!(error, TlsError::Protocol(_)));
 }
 
+/// An endless stream of nothing, with key updates in between or without.
+#[test]
+fn a_flood_of_empty_records_ends_the_session() {
+    for (setup, updates) in [(TLS13, false), (TLS13, true), (TLS12, false)] {
+        let (mut client, mut server) = ends(&setup);
+        let error = (0..1000).find_map(|_| {
+            let mut bytes = sealed(&mut client, ContentType::ApplicationData, &[]);
+            if updates {
+                bytes.extend(client.records.change_keys(0));
+            }
+            open(&mut server, &bytes).err()
+        });
+        assert!(matches!(error, Some(TlsError::Protocol(_))), "{error:?}");
+    }
+    let (mut client, mut server) = ends(&TLS13);
+    for _ in 0..100 {
+        let bytes = [sealed(&mut client, ContentType::ApplicationData, &[]), seal(&mut client, b".")].concat();
+        assert_eq!(open(&mut server, &bytes).unwrap(), b".");
+    }
+}
+
 /// What may not come, and what the peer is told.
 #[test]
 fn misbehaviour_ends_the_session_with_an_alert() {
