@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::version::TLS13;
 use serde_json::{Value, json};
@@ -66,10 +67,18 @@ fn clients(authority: &Authority) -> Vec<Client> {
         let wanted = Wanted { uris: owned(uris), dns: owned(dns), key: Key::Ecdsa, ..Wanted::identity("") };
         let boxed = |texts: &[&str]| texts.iter().map(|t| Box::from(*t)).collect();
         let identity = Identity { uris: boxed(uris), dns: boxed(dns), subject: "CN=a workload" };
-        (Arc::new(identity), authority.client(&authority.issue_as(&wanted), &[]))
+        (Arc::new(identity), anew(&authority.client(&authority.issue_as(&wanted), &[])))
     };
-    let nobody = (Arc::new(Identity::default()), authority.client_without_certificate(&TLS13));
+    let nobody = (Arc::new(Identity::default()), anew(&authority.client_without_certificate(&TLS13)));
     table.into_iter().map(client).chain([nobody]).collect()
+}
+
+/// A client that resumes no session: after that Envoy takes no certificate for verified (`mtls_authenticated`); here it
+/// is verified anew.
+fn anew(config: &ClientConfig) -> Arc<ClientConfig> {
+    let mut config = config.clone();
+    config.resumption = Resumption::disabled();
+    Arc::new(config)
 }
 
 /// Starts Envoy with these filters, opens `each` connections to either listener of every policy, and tells what
