@@ -1,4 +1,5 @@
-//! Permissions against real Envoy: policies at random, the same connections, and what either decided.
+//! Permissions against real Envoy: policies at random, the same connections, and what either decided; our gate alone,
+//! and zone-egress as a whole.
 
 mod generate;
 mod mutant;
@@ -16,6 +17,7 @@ use proxy::metrics::{RbacShadowStat, RbacStat, Registry};
 use proxy::rbac::{Facts, Gate, Notes, Peer};
 use serde_json::{Map, Value, json};
 use tests::bootstrap::{address, tcp_proxy};
+use tests::process::Kind;
 use world::Seen;
 
 const SEED: u64 = 0x2b_ac;
@@ -86,26 +88,55 @@ async fn the_same_decisions_as_envoy() {
     let filters: Vec<Value> = (0..POLICIES).map(|index| generate::filter(&mut random, index)).collect();
     let converter = Converter::new().expect("a schema");
     let chains: Vec<_> = filters.iter().map(|filter| ours(&converter, filter)).collect();
-    let (seen, stats) = world::observe(&filters, EACH, &mut random).await;
+    let (envoys, stats) = world::observe(Kind::Envoy, &filters, EACH, random.clone()).await;
+    let alike = judged(&filters, &chains, &envoys, "Envoy");
+    // Neither side always says the same.
+    let denied = envoys.iter().filter(|one| !one.allowed).count();
+    assert!(denied * 5 > envoys.len() && denied * 5 < 4 * envoys.len());
+    assert_eq!(alike, stats);
+    mutants(&chains, &envoys);
 
+    let (ours, stats) = world::observe(Kind::Egress, &filters, EACH, random).await;
+    let alike = judged(&filters, &chains, &ours, "zone-egress");
+    assert_eq!(alike, stats.into_iter().filter(|(name, _)| alike.contains_key(name)).collect());
     let registry = Registry::new(1);
-    let gates: Vec<Gate> = chains.iter().map(|chain| Gate::new(&chain.filters, &registry)).collect();
+    let gates = gates(&chains, &registry);
+    let (mut same, mut ports) = (0, 0);
+    for (envoys, ours) in envoys.iter().zip(&ours) {
+        assert_eq!((envoys.number, &envoys.server_name), (ours.number, &ours.server_name));
+        match (envoys.allowed, &envoys.line) == (ours.allowed, &ours.line) {
+            true => same += 1,
+            // Ports of clients and the proxy's address are not the same, and policies look at both.
+            false if line(&gates[envoys.policy], envoys) != line(&gates[ours.policy], ours) => ports += 1,
+            false => panic!("Envoy: {envoys:#?}\nzone-egress: {ours:#?}\n{:#}", filters[ours.policy]),
+        }
+    }
+    println!("rbac: {same} connections of zone-egress as of Envoy, {ports} others by their addresses, 0 differences");
+    assert!(ports * 50 < same);
+}
+
+fn gates(chains: &[Arc<FilterChain>], registry: &Registry) -> Vec<Gate> {
+    chains.iter().map(|chain| Gate::new(&chain.filters, registry)).collect()
+}
+
+/// Asks that our gate decides on each connection as `whose` proxy did; the counters of that.
+fn judged(filters: &[Value], chains: &[Arc<FilterChain>], seen: &[Seen], whose: &str) -> HashMap<String, u64> {
+    let registry = Registry::new(1);
+    let gates = gates(chains, &registry);
     let differs = |one: &&Seen| line(&gates[one.policy], one) != (one.allowed, one.line.clone());
     let different: Vec<&Seen> = seen.iter().filter(differs).collect();
     let denied = seen.iter().filter(|one| !one.allowed).count();
     println!(
-        "rbac: {POLICIES} policies, {} connections, {denied} denied by Envoy, {} differences",
+        "rbac: {} policies, {} connections, {denied} denied by {whose}, {} differences",
+        filters.len(),
         seen.len(),
         different.len()
     );
     if let Some(one) = different.first() {
         let (allowed, line) = line(&gates[one.policy], one);
-        panic!("Envoy: {one:#?}\nhere: {allowed} {line}\n{:#}", filters[one.policy]);
+        panic!("{whose}: {one:#?}\nhere: {allowed} {line}\n{:#}", filters[one.policy]);
     }
-    // Neither side always says the same.
-    assert!(denied * 5 > seen.len() && denied * 5 < 4 * seen.len());
-    assert_eq!(counted(&registry, &chains), stats);
-    mutants(&chains, &seen);
+    counted(&registry, chains)
 }
 
 /// Our counters by Envoy's names.

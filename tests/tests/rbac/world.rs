@@ -1,4 +1,4 @@
-//! Real Envoy with two listeners per policy, one that ends TLS and one behind a PROXY protocol that does not; and
+//! A proxy with two listeners per policy, one that ends TLS and one behind a PROXY protocol that does not; and
 //! clients of several identities.
 
 use std::collections::HashMap;
@@ -11,7 +11,8 @@ use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use rustls::version::TLS13;
 use serde_json::{Value, json};
-use tests::bootstrap::{address, bootstrap, kind, merged, tls_inspector};
+use tests::backend::Backend;
+use tests::bootstrap::{address, bootstrap, cluster, kind, merged, tcp_proxy, tls_inspector};
 use tests::ca::{Authority, Key, Wanted};
 use tests::hello::Hello;
 use tests::process::{Kind, Proxy, Site};
@@ -36,9 +37,11 @@ pub struct Identity {
     pub subject: &'static str,
 }
 
-/// A connection, and what Envoy made of it.
+/// A connection, and what the proxy made of it.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    /// Its place among all.
+    pub number: usize,
     pub policy: usize,
     /// `None`: no TLS.
     pub peer: Option<Arc<Identity>>,
@@ -81,40 +84,48 @@ fn anew(config: &ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Starts Envoy with these filters, opens `each` connections to either listener of every policy, and tells what
-/// became of them, and the statistics of all.
-pub async fn observe(filters: &[Value], each: usize, random: &mut Rng) -> (Vec<Seen>, HashMap<String, u64>) {
-    let (site, authority) = (Site::new(), Authority::new());
+/// Starts a proxy with these filters, opens `each` connections to either listener of every policy, and tells what
+/// became of them, in order, and the statistics of all. Connections are the same for the same `random`, but for the
+/// proxy's address and the clients' ports.
+pub async fn observe(kind: Kind, filters: &[Value], each: usize, mut random: Rng) -> (Vec<Seen>, HashMap<String, u64>) {
+    let (site, authority, service) = (Site::new(), Authority::new(), Backend::echo("service").await);
+    let last = match kind {
+        Kind::Envoy => echo(),
+        // We have no echo.
+        Kind::Ours | Kind::Egress => tcp_proxy("service", json!({})),
+    };
     let port = |index: usize| FIRST_PORT + u16::try_from(index).expect("a port");
     let listeners: Vec<Value> = filters
         .iter()
         .enumerate()
         .flat_map(|(i, filter)| {
             let at = |tls: usize| site.at(port(2 * i + tls));
-            [plain(&site, at(0), filter), ends_tls(&site, at(1), filter, &authority)]
+            let filters = [filter, &last];
+            [plain(&site, at(0), filters), ends_tls(&site, at(1), filters, &authority)]
         })
         .collect();
-    let bootstrap = bootstrap(&site, &listeners, &[]);
-    let envoy = Proxy::start(Kind::Envoy, site, &bootstrap).await;
+    let bootstrap = bootstrap(&site, &listeners, &[cluster("service", &[service.address()], json!({}))]);
+    let proxy = Proxy::start(kind, site, &bootstrap).await;
     let clients = clients(&authority);
     let (mut tasks, gate) = (JoinSet::new(), Arc::new(Semaphore::new(AT_ONCE)));
     for policy in 0..filters.len() {
         for n in 0..2 * each {
-            let (at, gate) = (envoy.at(port(2 * policy + n % 2)), Arc::clone(&gate));
+            let (at, gate) = (proxy.at(port(2 * policy + n % 2)), Arc::clone(&gate));
             let mut random = Rng::with_seed(random.u64(..));
             let client = clients[random.usize(..clients.len())].clone();
             tasks.spawn(async move {
                 let _permit = gate.acquire().await;
-                if n % 2 == 0 {
-                    through(at, policy, &mut random).await
-                } else {
-                    ended(at, policy, client, &mut random).await
-                }
+                let seen = match n % 2 {
+                    0 => through(at, policy, &mut random).await,
+                    _ => ended(at, policy, client, &mut random).await,
+                };
+                Seen { number: 2 * each * policy + n, ..seen }
             });
         }
     }
     let mut seen = tasks.join_all().await;
-    let lines = envoy.access_log(seen.len()).await;
+    seen.sort_by_key(|one| one.number);
+    let lines = proxy.access_log(seen.len()).await;
     let mut by_client: HashMap<String, Value> = HashMap::new();
     for line in lines {
         let mut line: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
@@ -126,7 +137,7 @@ pub async fn observe(filters: &[Value], each: usize, random: &mut Rng) -> (Vec<S
         let key = format!("\"{}\" \"{}\"", at, one.direct_remote);
         one.line = by_client.remove(&key).unwrap_or_else(|| panic!("no line of {key}"));
     }
-    let (_, stats) = envoy.get("/stats?filter=rbac").await;
+    let (_, stats) = proxy.get("/stats?filter=rbac").await;
     let stats = stats.lines().filter_map(|line| line.split_once(": "));
     (seen, stats.map(|(name, value)| (name.to_owned(), value.parse().expect("a number"))).collect())
 }
@@ -151,14 +162,14 @@ fn echo() -> Value {
     json!({"name": "echo", "typed_config": {"@type": kind("envoy.extensions.filters.network.echo.v3.Echo")}})
 }
 
-fn plain(site: &Site, at: SocketAddr, filter: &Value) -> Value {
+fn plain(site: &Site, at: SocketAddr, filters: [&Value; 2]) -> Value {
     let proxy_protocol = json!({"name": "proxy_protocol", "typed_config":
         {"@type": kind("envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol")}});
-    let chain = json!({"filters": [filter, echo()]});
+    let chain = json!({"filters": filters});
     listener(site, at, json!({"listener_filters": [proxy_protocol, tls_inspector()], "filter_chains": [chain]}))
 }
 
-fn ends_tls(site: &Site, at: SocketAddr, filter: &Value, authority: &Authority) -> Value {
+fn ends_tls(site: &Site, at: SocketAddr, filters: [&Value; 2], authority: &Authority) -> Value {
     let leaf = authority.issue("spiffe://default/egress", Key::Ecdsa);
     let tls = json!({
         "@type": kind("envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"),
@@ -168,7 +179,7 @@ fn ends_tls(site: &Site, at: SocketAddr, filter: &Value, authority: &Authority) 
         },
     });
     let chain = json!({
-        "filters": [filter, echo()],
+        "filters": filters,
         "transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": tls},
     });
     listener(site, at, json!({"listener_filters": [tls_inspector()], "filter_chains": [chain]}))
@@ -216,10 +227,11 @@ async fn through(at: SocketAddr, policy: usize, random: &mut Rng) -> Seen {
     let hello = if name.is_empty() { b"no TLS at all".to_vec() } else { Hello::to(name).bytes() };
     let _ = stream.write_all(&[header.as_bytes(), &hello].concat()).await;
     let allowed = answered(&mut stream).await;
-    Seen { policy, peer: None, server_name: name.to_vec(), local, remote, direct_remote, allowed, line: Value::Null }
+    let server_name = name.to_vec();
+    Seen { number: 0, policy, peer: None, server_name, local, remote, direct_remote, allowed, line: Value::Null }
 }
 
-/// A TLS connection that Envoy ends.
+/// A TLS connection that the proxy ends.
 async fn ended(at: SocketAddr, policy: usize, (identity, config): Client, random: &mut Rng) -> Seen {
     let stream = connect(at, random).await;
     let remote = stream.local_addr().expect("an address");
@@ -231,6 +243,7 @@ async fn ended(at: SocketAddr, policy: usize, (identity, config): Client, random
     let _ = stream.write_all(b"x").await;
     let allowed = answered(&mut stream).await;
     Seen {
+        number: 0,
         policy,
         peer: Some(identity),
         server_name,
