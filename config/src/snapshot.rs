@@ -91,7 +91,7 @@ pub struct ClusterEntry {
 pub struct SecretEntry {
     /// Parsed; the one place where its key is.
     pub secret: Secret,
-    /// Raw, but for keys and passwords: "[redacted]" stands in their place.
+    /// Raw, but for keys and passwords: `[redacted]` stands in their place.
     pub source: Arc<Source>,
     /// Fields set and not honoured.
     pub ignored: Box<[Ignored]>,

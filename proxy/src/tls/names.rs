@@ -3,7 +3,7 @@
 //! Kuma's (`backend{mesh=default}`) are none. Envoy takes and sends any bytes; rustls 0.23 refuses to send them and
 //! aborts a handshake that carries them. This module stands between rustls and the wire, with rustls' public API only:
 //!
-//! * A random DNS name **stands in** for the real one, another for every connection ([`Mask`]).
+//! * A random DNS name **stands in** for the real one, another for every connection (`Mask`).
 //! * Server: the ClientHello is read by us before rustls sees it, and reaches it with the stand-in. So does the second
 //!   one after a HelloRetryRequest. Client: rustls sends the stand-in; in the hellos that go out the real name takes
 //!   its place (`super::handshake`).
@@ -11,7 +11,7 @@
 //!   exact both ways: the same name gives the same bytes. A stand-in of the name's own length would save that, but there
 //!   is no DNS name of 255 bytes.
 //! * Both ends hash what is on the wire. The hashes of our cipher suites ([`provider`]) put the real name back into
-//!   the hello they are fed, while a connection with a [`Mask`] is driven on this thread ([`Mask::enter`]).
+//!   the hello they are fed, while a connection with a `Mask` is driven on this thread (`Mask::enter`).
 //! * TLS 1.2 signs the messages themselves, for a client's certificate: [`client_verifier`] and [`client_identity`] put
 //!   the real name back there.
 //!
@@ -131,7 +131,7 @@ impl fmt::Debug for Mask {
     }
 }
 
-/// See [`Mask::enter`].
+/// See `Mask::enter`.
 pub(super) struct Entered(Option<Arc<Mask>>);
 
 impl Drop for Entered {

@@ -121,15 +121,18 @@ impl Running {
     async fn until(&self, what: &str, condition: impl Fn(&World) -> bool) {
         let end = tokio::time::Instant::now() + LIMIT;
         while !condition(&self.world.borrow()) {
-            let world = self.world.borrow();
-            let snapshot = world.store.snapshot();
-            let missing = &snapshot.missing_secrets;
-            let rejected: Vec<_> = snapshot.rejected.values().map(|r| r.rejection.to_string()).collect();
-            let (files, servers) = (&world.files, &world.servers);
-            assert!(tokio::time::Instant::now() < end, "{what}: {missing:?} {rejected:?} {files:?} {servers:#?}");
-            drop(world);
+            assert!(tokio::time::Instant::now() < end, "{what}: {}", self.state());
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
+    }
+
+    fn state(&self) -> String {
+        let world = self.world.borrow();
+        let snapshot = world.store.snapshot();
+        let missing = &snapshot.missing_secrets;
+        let rejected: Vec<_> = snapshot.rejected.values().map(|r| r.rejection.to_string()).collect();
+        let (files, servers) = (&world.files, &world.servers);
+        format!("{missing:?} {rejected:?} {files:?} {servers:#?}")
     }
 }
 

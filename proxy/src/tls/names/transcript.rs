@@ -7,7 +7,7 @@ use rustls::{SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
 
 use super::Mask;
 
-/// aws-lc's default provider. Its cipher suites hash plainly, but for connections with a [`Mask`].
+/// aws-lc's default provider. Its cipher suites hash plainly, but for connections with a `Mask`.
 pub fn provider() -> CryptoProvider {
     PROVIDER.clone()
 }
