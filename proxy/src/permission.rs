@@ -7,7 +7,7 @@ use std::sync::Arc;
 use config::model::chain::FilterChain;
 use config::model::listener::Listener;
 
-use crate::listener::{ChainState, Chains, Facts as Arrival};
+use crate::listener::{ChainState, Chains, Facts as Arrival, inspects};
 use crate::metrics::Registry;
 use crate::rbac::{Facts, Peer};
 
@@ -27,6 +27,12 @@ pub struct Connection<'a> {
 }
 
 impl<'a> Connection<'a> {
+    /// As `listener` sees it: without a ClientHello that is read, no name and no protocols are known.
+    #[must_use]
+    pub fn at(self, listener: &Listener) -> Self {
+        if inspects(listener) { self } else { Self { server_name: b"", alpn: &[], ..self } }
+    }
+
     /// As the RBAC filters of `chain` see it: an identity is known where TLS ends.
     pub fn facts(&self, chain: &FilterChain) -> Facts<'a> {
         let verified = !self.uri_sans.is_empty();
@@ -74,6 +80,7 @@ impl Verdict {
 
 /// Judges a TLS connection to `listener`.
 pub fn judge(listener: &Listener, connection: &Connection<'_>) -> Verdict {
+    let connection = &connection.at(listener);
     let registry = Registry::new(1);
     let chains = Chains::new(listener, |chain| ChainState::new(chain, &registry, None));
     let arrival = Arrival {
@@ -81,7 +88,7 @@ pub fn judge(listener: &Listener, connection: &Connection<'_>) -> Verdict {
         remote: connection.remote,
         direct_remote: connection.remote,
         server_name: Some(connection.server_name).filter(|name| !name.is_empty()),
-        tls: true,
+        tls: inspects(listener),
         alpn: connection.alpn.iter().map(String::as_bytes),
     };
     let Some(state) = chains.find(&arrival) else { return Verdict::NoChain };

@@ -72,7 +72,8 @@ fn of_listener(ways: &[Way], listener: &Arc<Listener>, question: &Question<'_>) 
         local,
         remote: question.source,
         uri_sans: question.identities,
-    };
+    }
+    .at(listener);
     let name = Arc::clone(&listener.name);
     let refused = |chain: Option<&Way>, because: String| Answer {
         listener: Arc::clone(&name),

@@ -9,7 +9,8 @@ use config::model::cluster::{Discovery, Transport};
 use config::model::listener::Listener;
 use config::model::tcp_proxy::{Destination, Route};
 use config::model::tls::{
-    DownstreamTls, Pattern, SanKind, SanMatch, Secret, SecretRef, Trusted, Validation, ValidationSource,
+    DownstreamTls, PartialValidation, Pattern, SanKind, SanMatch, Secret, SecretRef, Trusted, Validation,
+    ValidationSource,
 };
 use config::snapshot::{ClusterEntry, Snapshot};
 use config::verify::{SpiffeId, san_matches};
@@ -107,8 +108,13 @@ fn clients(snapshot: &Snapshot, chain: &FilterChain) -> Clients {
     };
     let DownstreamTls { validation, require_client_certificate, .. } = &**tls;
     let Some(source) = validation else {
-        let why = "a certificate is required, but nothing says whom to trust";
-        return if *require_client_certificate { Clients::Nobody(why.to_owned()) } else { Clients::Unverified };
+        // Any certificate will do then.
+        return match PartialValidation::default().complete() {
+            Ok(validation) if *require_client_certificate => {
+                Clients::Mutual { validation: Arc::new(validation), required: true }
+            }
+            _ => Clients::Unverified,
+        };
     };
     let name = match source {
         ValidationSource::Sds { secret, .. } => Some(&secret.name),
@@ -230,6 +236,11 @@ impl Way {
     }
 }
 
+/// `ACCEPT_UNTRUSTED`: whoever fails a check comes in all the same (`config::verify`).
+fn accepts_all(validation: &Validation) -> bool {
+    validation.accept_untrusted && !matches!(validation.trusted, Trusted::Spiffe(_))
+}
+
 impl Clients {
     /// Whether a client whose certificate (signed as it has to be) carries these URI SANs, or who has none, comes as
     /// far as the permissions.
@@ -244,6 +255,7 @@ impl Clients {
                 true => Err("a client certificate is required".to_owned()),
                 false => Ok(()),
             },
+            Self::Mutual { validation, .. } if accepts_all(validation) => Ok(()),
             Self::Mutual { validation, .. } => {
                 if let Trusted::Spiffe(trust) = &validation.trusted {
                     let id = identities.first().and_then(|first| first.parse::<SpiffeId>().ok());
@@ -271,6 +283,9 @@ impl fmt::Display for Clients {
             Self::Unverified => f.write_str("anybody: TLS ends here, certificates are not looked at"),
             Self::Nobody(why) => write!(f, "nobody: {why}"),
             Self::Mutual { validation, required } => {
+                if accepts_all(validation) {
+                    f.write_str("anybody's, whatever they are checked for: ")?;
+                }
                 match &validation.trusted {
                     Trusted::Ca(trust) => write!(f, "certificates of {} CAs", trust.certificates().len())?,
                     Trusted::Spiffe(trust) => {

@@ -8,6 +8,9 @@ mod ask;
 mod condition;
 mod edge;
 mod load;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod open_tests;
 mod print;
 mod rules;
 #[cfg(test)]

@@ -51,13 +51,7 @@ impl Version {
                 ChainState::new(chain, &shared.registry, tls)
             }
         });
-        let hello = |c: &Arc<FilterChain>| {
-            let m = &c.matches;
-            !m.server_names.is_empty()
-                || !m.application_protocols.is_empty()
-                || m.transport_protocol == TransportProtocol::Tls
-        };
-        let inspects = listener.tls_inspector.is_some() || listener.chains.iter().any(hello);
+        let inspects = inspects(&listener);
         let local = |c: &Arc<FilterChain>| {
             let m = &c.matches;
             let matched = m.destination_port.is_some() || !m.destination.is_empty() || m.source_type != SourceType::Any;
@@ -303,4 +297,14 @@ fn address(chain: &Arc<FilterChain>) -> usize {
 /// Whether a change can keep the sockets.
 fn same_sockets(before: &Listener, after: &Listener) -> bool {
     before.addresses == after.addresses && before.reuse_port == after.reuse_port && before.backlog == after.backlog
+}
+/// Whether the ClientHello is read before a chain is chosen: it is asked for, or a chain hangs on what it says.
+pub(crate) fn inspects(listener: &Listener) -> bool {
+    let hello = |c: &Arc<FilterChain>| {
+        let m = &c.matches;
+        !m.server_names.is_empty()
+            || !m.application_protocols.is_empty()
+            || m.transport_protocol == TransportProtocol::Tls
+    };
+    listener.tls_inspector.is_some() || listener.chains.iter().any(hello)
 }

@@ -14,7 +14,7 @@ pub use bind::BindError;
 pub use state::ChainState;
 
 pub(crate) use accept::Accepted;
-pub(crate) use active::Version;
+pub(crate) use active::{Version, inspects};
 pub(crate) use chain::{Chains, Facts};
 pub(crate) use inspect::first_bytes;
 pub(crate) use proxy_protocol::read as read_proxy_protocol;

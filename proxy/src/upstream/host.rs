@@ -240,6 +240,14 @@ impl Host {
         }
     }
 
+    /// It is reached this way from now on.
+    pub(super) fn speak(&self, transport: Transport) {
+        let detail = self.detail.load();
+        if detail.transport != transport {
+            self.detail.store(Arc::new(Detail { transport, ..Detail::clone(&detail) }));
+        }
+    }
+
     pub(super) fn mark_eds(&self, health: Health) {
         let bits = match health {
             Health::Unknown | Health::Healthy => 0,

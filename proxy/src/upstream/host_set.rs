@@ -284,6 +284,8 @@ impl<'a> Gathering<'a> {
             }
             *seen = true;
             host.mark(Flag::PendingDynamicRemoval, true);
+            // It may stay for long: it is spoken to as the cluster says now.
+            host.speak(self.transports.of(host.detail().metadata.as_deref()));
             keep(&mut self.groups, host);
         }
     }

@@ -178,6 +178,13 @@ async fn what_passes_outlives_its_configuration() {
     apply(&clusters, settings(fast(None, &[])), plain(Vec::new()));
     let host = Arc::clone(cluster.hosts().hosts().next().unwrap());
     assert!(host.has(Flag::PendingDynamicRemoval));
+    // But not how it was spoken to.
+    assert_eq!(host.detail().transport, crate::upstream::transport::Transport::Raw);
+    let closed = Unsupported { what: "alts".into(), path: FieldPath::default() };
+    let closed =
+        Config { transport: config::model::cluster::Transport::Unsupported(closed), ..settings(fast(None, &[])) };
+    apply(&clusters, closed, plain(Vec::new()));
+    assert_eq!(host.detail().transport, crate::upstream::transport::Transport::Unsupported);
     task.abort();
     until(|| cluster.hosts().membership().total == 0).await;
 }
