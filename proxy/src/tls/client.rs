@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use config::model::tls::{SecretRef, UpstreamTls};
+use config::model::tls::{SecretRef, Trusted, UpstreamTls};
 use config::verify::rustls::{Expect, server_verifier};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -74,6 +74,12 @@ impl Configured for UpstreamTls {
         let identity = identity
             .map(|identity| -> Arc<dyn ResolvesClientCert> { names::client_identity(Arc::new(noting::Own(identity))) });
         let validation = self.validation.as_ref().map(|source| validation(secrets, source)).transpose()?;
+        // Where the validation is a secret, only now it shows: a name alone, which anybody may claim, is no check.
+        let anyone = validation.as_ref().is_none_or(|validation| matches!(validation.trusted, Trusted::Anyone));
+        if self.auto_sni_san_validation && anyone {
+            let why = "'auto_sni_san_validation' was configured without configuring a trusted CA";
+            return Err(NotReady::Unusable(why.into()));
+        }
         let side = |expect: Expect| {
             let servers = server_verifier(validation.clone(), expect);
             let config = config(self, &servers, identity.as_ref());

@@ -112,3 +112,21 @@ async fn a_long_answer_comes_whole() {
     tokio::time::timeout(PATIENCE, stream.read_to_string(&mut said)).await.unwrap().unwrap();
     assert!(said == text, "{} of {}", said.len(), text.len());
 }
+
+/// A name that anybody may claim is no check: the secret that should say whom to trust says nothing.
+#[tokio::test]
+async fn a_servers_name_alone_is_not_enough() {
+    let (ca, stranger) = (Authority::new(), Authority::new());
+    let own = stranger.issue("spiffe://default/origin");
+    let builder = ServerConfig::builder_with_provider(config::verify::rustls::provider());
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let server = builder.with_single_cert(vec![own.der.clone()], own.secret()).unwrap();
+    let mut world = World::new();
+    world.secret("ca", json!({"validation_context": {}}));
+    let context = json!({"sni": "origin.test", "auto_sni_san_validation": true,
+        "common_tls_context": {"validation_context_sds_secret_config": by_sds("ca")}});
+    world.cluster(origin(Some(server)).await, Some(context));
+    world.listener(mutual(&ca.issue("spiffe://default/proxy"), &ca.trust("spiffe://")));
+    assert!(world.ask(&ca.client(Some(&ca.issue("spiffe://default/client")))).await.is_err());
+    assert_eq!(world.counted("close.upstream_tls_secrets_not_ready").await, 1);
+}
