@@ -29,7 +29,7 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-/// Verifies servers. /// `None` trusts everybody.
+/// Verifies servers; without a validation, everybody is trusted.
 pub fn server_verifier(validation: Option<Arc<Validation>>, expect: Expect) -> Arc<dyn ServerCertVerifier> {
     Arc::new(Verifier::new(validation, expect, Words::Aside))
 }
