@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use config::model::tls::{SecretRef, Trusted, UpstreamTls};
+use config::model::tls::{Identity, SecretRef, Trusted, UpstreamTls};
 use config::verify::rustls::{Expect, server_verifier};
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ResolvesClientCert, Resumption};
@@ -14,6 +14,7 @@ use super::cryptography::{provider, versions};
 use super::error::TlsError;
 use super::names::{self, ClientConfigs};
 use super::server::identities;
+use super::sessions::Sessions;
 use super::{Facts, noting};
 
 /// An UpstreamTlsContext at run time.
@@ -27,6 +28,7 @@ pub(crate) struct Client {
     /// Where none is; with `auto_sni_san_validation` there is no name that could be looked for then, and the names of the
     /// validation count. Else the same.
     unnamed: Option<Side>,
+    own: Option<Arc<Identity>>,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,11 @@ struct Side {
 }
 
 impl Client {
+    /// The certificate that is shown to those who ask. Whoever resumes does not; it is the same one then.
+    pub(crate) fn own(&self) -> Option<&Arc<Identity>> {
+        self.own.as_ref()
+    }
+
     /// For a connection that sends this name.
     pub(crate) fn configs(&self, name: Option<&[u8]>) -> &ClientConfigs {
         &self.side(name).configs
@@ -70,9 +77,10 @@ impl Configured for UpstreamTls {
     }
 
     fn build(&self, secrets: &Secrets) -> Result<Client, NotReady> {
-        let identity = identities(&self.certificates, secrets)?.first().cloned();
-        let identity = identity
-            .map(|identity| -> Arc<dyn ResolvesClientCert> { names::client_identity(Arc::new(noting::Own(identity))) });
+        let own = identities(&self.certificates, secrets)?.first().cloned();
+        let identity = own
+            .clone()
+            .map(|own| -> Arc<dyn ResolvesClientCert> { names::client_identity(Arc::new(noting::Own(own))) });
         let validation = self.validation.as_ref().map(|source| validation(secrets, source)).transpose()?;
         // Where the validation is a secret, only now it shows: a name alone, which anybody may claim, is no check.
         let anyone = validation.as_ref().is_none_or(|validation| matches!(validation.trusted, Trusted::Anyone));
@@ -87,8 +95,8 @@ impl Configured for UpstreamTls {
             Ok(Side { configs: ClientConfigs::new(config), servers })
         };
         Ok(match self.auto_sni_san_validation {
-            true => Client { named: side(Expect::Dialled)?, unnamed: Some(side(Expect::Configured)?) },
-            false => Client { named: side(Expect::Configured)?, unnamed: None },
+            true => Client { named: side(Expect::Dialled)?, unnamed: Some(side(Expect::Configured)?), own },
+            false => Client { named: side(Expect::Configured)?, unnamed: None, own },
         })
     }
 }
@@ -99,19 +107,21 @@ fn config(
     servers: &Arc<dyn ServerCertVerifier>,
     identity: Option<&Arc<dyn ResolvesClientCert>>,
 ) -> Result<ClientConfig, Error> {
+    // rustls makes room for all of them at once.
+    let most = (tls.max_session_keys as usize).min(1024);
+    let sessions = (most > 0).then(|| Sessions::new(most));
     let builder = ClientConfig::builder_with_provider(provider(&tls.parameters))
         .with_protocol_versions(&versions(&tls.parameters))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(noting::Servers(Arc::clone(servers))));
+        .with_custom_certificate_verifier(Arc::new(noting::Servers {
+            inner: Arc::clone(servers),
+            sessions: sessions.clone(),
+        }));
     let mut config = match identity {
         Some(identity) => builder.with_client_cert_resolver(Arc::clone(identity)),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = tls.alpn.iter().map(|name| name.to_vec()).collect();
-    config.resumption = match tls.max_session_keys as usize {
-        0 => Resumption::disabled(),
-        // rustls makes room for all of them at once.
-        most => Resumption::in_memory_sessions(most.min(1024)),
-    };
+    config.resumption = sessions.map_or_else(Resumption::disabled, |sessions| Resumption::store(sessions));
     Ok(config)
 }

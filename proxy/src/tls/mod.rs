@@ -20,6 +20,7 @@ pub mod peer;
 mod records;
 mod selector;
 mod server;
+mod sessions;
 mod stream;
 #[cfg(test)]
 #[allow(dead_code)]

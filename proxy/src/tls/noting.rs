@@ -11,6 +11,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 
 use super::notes;
+use super::sessions::Sessions;
 
 /// A verifier of clients that notes what they signed with, and who is refused.
 #[derive(Debug)]
@@ -63,9 +64,12 @@ impl ClientCertVerifier for Clients {
     }
 }
 
-/// The same of servers.
+/// The same of servers; of those that are not refused, sessions may be kept.
 #[derive(Debug)]
-pub(super) struct Servers(pub(super) Arc<dyn ServerCertVerifier>);
+pub(super) struct Servers {
+    pub(super) inner: Arc<dyn ServerCertVerifier>,
+    pub(super) sessions: Option<Arc<Sessions>>,
+}
 
 impl ServerCertVerifier for Servers {
     fn verify_server_cert(
@@ -76,7 +80,12 @@ impl ServerCertVerifier for Servers {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.0.verify_server_cert(leaf, rest, name, ocsp, now).inspect_err(|_| notes::refused(leaf))
+        let verified = self.inner.verify_server_cert(leaf, rest, name, ocsp, now);
+        let verified = verified.inspect_err(|_| notes::refused(leaf))?;
+        if let Some(sessions) = &self.sessions {
+            sessions.met(std::iter::once(leaf).chain(rest));
+        }
+        Ok(verified)
     }
 
     fn verify_tls12_signature(
@@ -86,7 +95,7 @@ impl ServerCertVerifier for Servers {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         notes::signed(signed.scheme);
-        self.0.verify_tls12_signature(message, leaf, signed)
+        self.inner.verify_tls12_signature(message, leaf, signed)
     }
 
     fn verify_tls13_signature(
@@ -96,11 +105,11 @@ impl ServerCertVerifier for Servers {
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
         notes::signed(signed.scheme);
-        self.0.verify_tls13_signature(message, leaf, signed)
+        self.inner.verify_tls13_signature(message, leaf, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.inner.supported_verify_schemes()
     }
 }
 

@@ -134,7 +134,8 @@ impl Upstream {
         let detail = host.detail();
         let hostname = detail.hostname.as_deref().filter(|name| config.auto_host_sni && !name.is_empty());
         let name = hostname.or(config.sni.as_deref()).map(str::as_bytes);
-        let mut notes = Notes::default();
+        // BoringSSL, and Envoy with it, tells it whether or not the endpoint asked.
+        let mut notes = Notes { presented: client.own().cloned(), ..Notes::default() };
         let shaken = async {
             let mut stream = TlsStream::client(socket, client.configs(name), name)?;
             poll_fn(|cx| {

@@ -146,7 +146,8 @@ impl Leaf {
         }
     }
 
-    pub(super) fn key_der(&self) -> PrivateKeyDer<'static> {
+    /// Its key as rustls takes it.
+    pub fn key_der(&self) -> PrivateKeyDer<'static> {
         self.secret.clone_key()
     }
 }

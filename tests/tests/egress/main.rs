@@ -3,12 +3,15 @@
 
 mod closed;
 mod demos;
+mod endpoints;
+mod logs;
 mod mesh;
 mod origin;
 mod passthrough;
 mod program;
 mod refused;
 mod secrets;
+mod sessions;
 mod support;
 mod terminated;
 mod wire;
