@@ -318,3 +318,23 @@ impl ResponseFlag {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Every word that this file has for a connection's end is in the document that explains them.
+    #[test]
+    fn every_reason_is_explained() {
+        let document = include_str!("../../docs/operations.md");
+        let (reasons, _) = include_str!("error.rs").split_once("impl fmt::Display for CloseReason").unwrap_or_default();
+        let words =
+            reasons.lines().filter_map(|line| line.split_once("=> \"")?.1.split_once('"')).map(|(word, _)| word);
+        let (mut count, mut missing) = (0, Vec::new());
+        for word in words {
+            count += 1;
+            if !document.contains(&format!("`{word}`")) {
+                missing.push(word);
+            }
+        }
+        assert!(count > 60 && missing.is_empty(), "{missing:?} of {count}");
+    }
+}
