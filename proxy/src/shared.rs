@@ -15,7 +15,7 @@ pub struct Limits {
     pub connections: u64,
     /// Connections whose ClientHello is not complete yet.
     pub hellos: u32,
-    /// TLS handshakes under way, with clients and endpoints together; a few ten KiB and one signature each.
+    /// TLS handshakes under way with clients, and as many with endpoints; a few ten KiB and one signature each.
     pub handshakes: u32,
     /// Pipes for splice(2), 1 MiB each.
     pub pipes: usize,
@@ -52,6 +52,7 @@ impl Shared {
         let tls_inspector = registry.tls_inspector();
         let tls = Arc::clone(clusters.tls());
         tls.handshakes().limit(limits.handshakes);
+        tls.upstream_handshakes().limit(limits.handshakes);
         Arc::new(Self {
             tls,
             clusters,

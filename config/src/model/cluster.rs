@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::endpoint::Assignment;
 use super::metadata::Fields;
-use super::tls::UpstreamTls;
 use crate::reject::Unsupported;
 
 /// A cluster as configured; its endpoints are joined to it in the snapshot.
@@ -357,29 +356,6 @@ pub enum Probe {
     Unsupported(Unsupported),
 }
 
-/// How bytes go on to the endpoint.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Transport {
-    /// Plain bytes.
-    Raw,
-    /// TLS.
-    Tls(Arc<UpstreamTls>),
-    /// A transport socket that this version can't run: connections are refused, never sent in the clear.
-    Unsupported(Unsupported),
-}
-
-/// One of `transport_socket_matches`: endpoints whose metadata `envoy.transport_socket_match` holds all these fields are
-/// reached so. The first that matches counts; one without fields matches every endpoint.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TransportMatch {
-    /// Names it in statistics.
-    pub name: Arc<str>,
-    /// What the endpoint's metadata must hold, equal.
-    pub metadata: Fields,
-    /// How they are reached.
-    pub transport: Transport,
-}
-
 /// `HttpProtocolOptions`: of use to the control plane's own clusters only in this version.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpOptions {
@@ -392,6 +368,10 @@ pub struct HttpOptions {
     /// `common_http_protocol_options.max_stream_duration`.
     pub max_stream_duration: Option<Duration>,
 }
+
+mod transport;
+
+pub use transport::{Transport, TransportMatch, takes};
 
 pub(crate) mod proto;
 mod socket;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use config::model::address::Target as Place;
 use config::model::chain::{Cidr, FilterChain, Handler, Match, NetworkFilter, SourceType, TransportProtocol};
 use config::model::cluster::{Discovery, Transport};
+use config::model::endpoint::Endpoint;
 use config::model::listener::Listener;
 use config::model::tcp_proxy::{Destination, Route};
 use config::model::tls::{
@@ -166,20 +167,18 @@ fn target(snapshot: &Snapshot, chain: &FilterChain) -> Target {
 }
 
 fn endpoints(entry: &ClusterEntry, destination: &Destination) -> Vec<String> {
-    if let Transport::Unsupported(why) = &entry.cluster.transport {
-        return vec![format!("{} can't be run by this version: refused", why.what)];
-    }
-    let tls = match &entry.cluster.transport {
-        Transport::Tls(_) => " (TLS)",
-        Transport::Raw | Transport::Unsupported(_) => "",
-    };
     let dns = if matches!(entry.cluster.discovery, Discovery::Dns { .. }) { " (DNS)" } else { "" };
     let subset = if destination.metadata_match.is_some() { " (of its subset)" } else { "" };
-    let localities = entry.assignment.localities.iter();
-    let mut all: Vec<String> = localities
-        .flat_map(|locality| locality.endpoints.iter())
-        .map(|endpoint| format!("{}{dns}{tls}{subset}", at(&endpoint.target)))
-        .collect();
+    let one = |endpoint: &Endpoint| {
+        let transport = match entry.cluster.transport_of(endpoint.metadata.as_deref()) {
+            Transport::Raw => String::new(),
+            Transport::Tls(_) => " (TLS)".to_owned(),
+            Transport::Unsupported(why) => format!(" ({} can't be run by this version: refused)", why.what),
+        };
+        format!("{}{dns}{transport}{subset}", at(&endpoint.target))
+    };
+    let mut all: Vec<String> =
+        entry.assignment.localities.iter().flat_map(|locality| locality.endpoints.iter().map(one)).collect();
     all.dedup();
     if all.is_empty() { vec!["no endpoint: refused".to_owned()] } else { all }
 }

@@ -26,11 +26,21 @@ fn text(line: &mut String, template: &Template, subject: &Subject<'_>) {
             Piece::Literal(literal) => line.push_str(literal),
             Piece::Operator { operator, max_length } => match subject.value(operator) {
                 Value::Absent => line.push('-'),
-                Value::Text(value) => line.push_str(cut(&value, *max_length)),
+                Value::Text(value) => tame(line, cut(&value, *max_length)),
                 Value::Number(value) => line.push_str(cut(&value.to_string(), *max_length)),
                 Value::Json(value) => line.push_str(cut(&value, *max_length)),
             },
         }
+    }
+}
+
+/// What a peer says of itself must not end a line, nor speak to a terminal.
+pub(super) fn tame(line: &mut String, value: &str) {
+    let wild = |c: char| c.is_control() && c != '\t';
+    if value.contains(wild) {
+        line.extend(value.chars().map(|c| if wild(c) { '_' } else { c }));
+    } else {
+        line.push_str(value);
     }
 }
 

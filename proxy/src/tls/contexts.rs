@@ -18,7 +18,14 @@ pub struct Contexts {
     secrets: ArcSwap<Secrets>,
     servers: Known<ServerContext>,
     clients: Known<ClientContext>,
-    handshakes: Handshakes,
+    handshakes: PerSide,
+}
+
+/// Places for handshakes. Each side has its own, so that clients can't keep those who are served already from their
+/// endpoints.
+struct PerSide {
+    clients: Handshakes,
+    endpoints: Handshakes,
 }
 
 impl Default for Contexts {
@@ -27,7 +34,7 @@ impl Default for Contexts {
             secrets: ArcSwap::default(),
             servers: Known::default(),
             clients: Known::default(),
-            handshakes: Handshakes::new(u32::MAX),
+            handshakes: PerSide { clients: Handshakes::new(u32::MAX), endpoints: Handshakes::new(u32::MAX) },
         }
     }
 }
@@ -42,9 +49,14 @@ impl<T> Default for Known<T> {
 }
 
 impl Contexts {
-    /// Places for handshakes of both sides; any number until it is limited.
+    /// Places for handshakes with clients; any number until it is limited.
     pub(crate) fn handshakes(&self) -> &Handshakes {
-        &self.handshakes
+        &self.handshakes.clients
+    }
+
+    /// The same with endpoints.
+    pub(crate) fn upstream_handshakes(&self) -> &Handshakes {
+        &self.handshakes.endpoints
     }
 
     /// The context of a chain.

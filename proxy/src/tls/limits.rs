@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Places for handshakes, of both sides together.
+/// Places for handshakes of one side.
 #[derive(Debug)]
 pub(crate) struct Handshakes {
     most: AtomicU32,

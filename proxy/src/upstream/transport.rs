@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use config::model::cluster::{Cluster as Config, Transport as Configured};
+use config::model::cluster::{Cluster as Config, Transport as Configured, takes};
 use config::model::metadata::{Fields, Metadata};
 
 use super::clusters::Shared;
@@ -72,8 +72,7 @@ impl Transports {
     /// That of a host with this metadata.
     pub(super) fn of(&self, metadata: Option<&Metadata>) -> Transport {
         let Some(choice) = &self.0 else { return Transport::Raw };
-        let known = metadata.map_or(&[][..], |metadata| metadata.namespace(Metadata::TRANSPORT));
-        let found = choice.matches.iter().find(|(wanted, _)| wanted.iter().all(|field| known.contains(field)));
+        let found = choice.matches.iter().find(|(wanted, _)| takes(wanted, metadata));
         found.map_or(&choice.otherwise, |(_, transport)| transport).clone()
     }
 }
@@ -121,7 +120,7 @@ impl Upstream {
         keep: bool,
         side: &mut Option<Box<TlsSide>>,
     ) -> Result<Stream, ConnectError> {
-        let Some(_place) = self.contexts.handshakes().begin() else {
+        let Some(_place) = self.contexts.upstream_handshakes().begin() else {
             return Err(ConnectError::Tls(TlsFailure::Limit));
         };
         let client = self.context.ready().map_err(|reason| {

@@ -32,6 +32,13 @@ fn lone(op: Op) -> JsonNode {
 }
 
 #[test]
+fn what_peers_say_of_themselves_ends_no_line() {
+    let mut line = "-".to_owned();
+    format::tame(&mut line, "spiffe://a/b\nforged line\u{1b}[2J\tend");
+    assert_eq!(line, "-spiffe://a/b_forged line_[2J\tend");
+}
+
+#[test]
 fn text_as_envoy_wrote_it() {
     let flow = flow();
     let rows = [
