@@ -1,6 +1,10 @@
 //! Trust domains, pins, dates, lengths.
 
+use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams};
+use webpki::{CertRevocationList, OwnedCertRevocationList};
+
 use super::*;
+use crate::model::tls::Crls;
 
 fn judge(validation: &Validation, chain: &[&Made], usage: Usage) -> Result<(), VerifyError> {
     let ders: Vec<_> = chain.iter().map(|made| made.der.clone()).collect();
@@ -160,4 +164,44 @@ fn wildcards_as_in_envoy() {
     ] {
         assert!(!dns(wanted, carried), "{wanted} {carried}");
     }
+}
+
+#[test]
+fn a_revoked_certificate_is_refused_and_its_neighbour_is_not() {
+    let mut root = params(&[]);
+    root.distinguished_name.push(DnType::CommonName, "root");
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let root = self_signed(root);
+    let numbered = |serial: u64| {
+        let mut params = params(&["a.example"]);
+        params.serial_number = Some(serial.into());
+        issue(params, &root)
+    };
+    let (good, bad) = (numbered(7), numbered(8));
+    let list = |revoked: &[u64]| {
+        let entry = |serial: &u64| RevokedCertParams {
+            serial_number: (*serial).into(),
+            revocation_time: date_time_ymd(2021, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2021, 1, 1),
+            next_update: date_time_ymd(2039, 1, 1),
+            crl_number: 1_u64.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&Issuer::from_params(&root.params, &root.key)).unwrap();
+        let list = OwnedCertRevocationList::from_der(list.der()).unwrap();
+        Box::from([CertRevocationList::Owned(list)])
+    };
+    let trusts = |list| Validation { crls: Some(Arc::new(Crls(list))), ..Validation::by_ca(trust(&root)) };
+    let validation = trusts(list(&[8]));
+    judge(&validation, &[&good], Usage::Client).unwrap();
+    let refused = judge(&validation, &[&bad], Usage::Client).unwrap_err();
+    assert!(matches!(refused, VerifyError::NotTrusted { why: Distrust::Revoked, .. }), "{refused}");
+    judge(&trusts(list(&[])), &[&bad], Usage::Client).unwrap();
 }
