@@ -31,7 +31,7 @@ impl Store {
         let known = self.snapshot.warming.get(&resource.name).or_else(|| self.snapshot.clusters.get(&resource.name));
         step.report.ignored(&resource.name, &parsed.ignored, known.map_or(&[], |entry| &*entry.ignored));
         if !self.snapshot.control_planes.contains(&resource.name) {
-            step.report.unsupported(&resource.name, &parsed.unsupported);
+            step.report.unsupported(&resource.name, &parsed.unsupported, &[]);
         }
 
         let cluster = Arc::new(parsed.value);

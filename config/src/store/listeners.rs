@@ -34,7 +34,7 @@ impl Store {
         let name = &resource.name;
         let known = self.snapshot.warming_listeners.get(name).or(in_force.as_ref());
         step.report.ignored(name, &parsed.ignored, known.map_or(&[], |entry| &*entry.ignored));
-        step.report.unsupported(name, &parsed.unsupported);
+        step.report.unsupported(name, &parsed.unsupported, known.map_or(&[], |entry| &*entry.unsupported));
         step.report.held(name, &parsed.held);
         let entry = Arc::new(ListenerEntry {
             listener: Arc::new(parsed.value),

@@ -8,6 +8,9 @@ use crate::snapshot::Kind;
 /// Lines of one batch, at most; ten thousand clusters with the same odd field are one finding.
 const MAX_LINES: usize = 20;
 
+/// A chain, and why it refuses its connections.
+type Refusing = (Arc<str>, Unsupported);
+
 /// Writes the log of one batch.
 #[derive(Debug)]
 pub(super) struct Report {
@@ -37,17 +40,21 @@ impl Report {
         }
     }
 
-    /// What refuses its connections.
-    pub(super) fn unsupported(&mut self, name: &str, chains: &[(Arc<str>, Unsupported)]) {
-        self.chains(name, chains, "not supported in this version; its connections are refused");
+    /// What refuses its connections, and was not known to before. A chain that is only at another place is known.
+    pub(super) fn unsupported(&mut self, name: &str, chains: &[Refusing], known: &[Refusing]) {
+        let same = |(chain, why): &Refusing, (other, before): &Refusing| {
+            chain == other && why.what == before.what && (!chain.is_empty() || why.path == before.path)
+        };
+        let new = chains.iter().filter(|chain| !known.iter().any(|before| same(chain, before)));
+        self.chains(name, new, "not supported in this version; its connections are refused");
     }
 
     /// Chains that run their last good version.
-    pub(super) fn held(&mut self, name: &str, chains: &[(Arc<str>, Unsupported)]) {
-        self.chains(name, chains, "not supported in this version; the last good version of the chain stays");
+    pub(super) fn held(&mut self, name: &str, chains: &[Refusing]) {
+        self.chains(name, chains.iter(), "not supported in this version; the last good version of the chain stays");
     }
 
-    fn chains(&mut self, name: &str, chains: &[(Arc<str>, Unsupported)], message: &'static str) {
+    fn chains<'a>(&mut self, name: &str, chains: impl Iterator<Item = &'a Refusing>, message: &'static str) {
         for (chain, Unsupported { what, path }) in chains {
             if self.line() {
                 let kind = self.kind.type_url();

@@ -54,10 +54,11 @@ pub(super) fn text(ways: &[Way], out: &mut impl Write) -> io::Result<()> {
         }
         writeln!(out, "    chain     {}", way.name())?;
         writeln!(out, "    clients   {}", way.clients)?;
-        if way.is_open() {
+        let leads = !matches!(way.target, Target::Refused(_));
+        if leads && way.is_open() {
             writeln!(out, "    allowed   anyone of them: no permissions are asked")?;
         }
-        for rule in way.rules.0.iter().filter(|_| !way.is_open()) {
+        for rule in way.rules.0.iter().filter(|_| leads && !way.is_open()) {
             let what = if rule.allow { "allowed" } else { "denied" };
             writeln!(out, "    {what:9} {}", in_words(rule))?;
         }
