@@ -33,6 +33,9 @@ impl Store {
         if !self.snapshot.control_planes.contains(&resource.name) {
             step.report.unsupported(&resource.name, &parsed.unsupported, &[]);
         }
+        if parsed.value.trusts_anyone() && known.is_none_or(|entry| !entry.cluster.trusts_anyone()) {
+            step.report.trusts_anyone(&resource.name);
+        }
 
         let cluster = Arc::new(parsed.value);
         let (assignment, wait) = match &cluster.discovery {

@@ -49,6 +49,14 @@ impl Report {
         self.chains(name, new, "not supported in this version; its connections are refused");
     }
 
+    /// TLS towards endpoints whose certificates nobody looks at: as configured, and as in Envoy.
+    pub(super) fn trusts_anyone(&mut self, name: &str) {
+        if self.line() {
+            let kind = self.kind.type_url();
+            tracing::warn!(resource = %name, kind, "TLS without a validation context: the endpoints' certificates are not verified");
+        }
+    }
+
     /// Chains that run their last good version.
     pub(super) fn held(&mut self, name: &str, chains: &[Refusing]) {
         self.chains(name, chains.iter(), "not supported in this version; the last good version of the chain stays");

@@ -31,6 +31,12 @@ pub struct TransportMatch {
 }
 
 impl Cluster {
+    /// Some endpoints are reached over TLS without a look at their certificates.
+    pub fn trusts_anyone(&self) -> bool {
+        let all = self.transport_matches.iter().map(|of| &of.transport).chain([&self.transport]);
+        all.into_iter().any(|transport| matches!(transport, Transport::Tls(tls) if tls.validation.is_none()))
+    }
+
     /// How an endpoint with this metadata is reached: as the first match says whose fields are all in it.
     pub fn transport_of(&self, metadata: Option<&Metadata>) -> &Transport {
         let found = self.transport_matches.iter().find(|of| takes(&of.metadata, metadata));
@@ -42,4 +48,29 @@ impl Cluster {
 pub fn takes(wanted: &Fields, metadata: Option<&Metadata>) -> bool {
     let known = metadata.map_or(&[][..], |metadata| metadata.namespace(Metadata::TRANSPORT));
     wanted.iter().all(|field| known.contains(field))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::model::testing::{cluster, filter};
+    use crate::store::parse_cluster;
+
+    fn of(more: Value) -> Cluster {
+        let mut config = json!({"name": "a", "connectTimeout": "1s"});
+        crate::model::testing::merge(&mut config, more);
+        parse_cluster(&cluster(&config)).unwrap().value
+    }
+
+    #[test]
+    fn tls_that_verifies_nobody_is_seen_wherever_it_stands() {
+        let tls = filter("t", "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", json!({"sni": "a"}));
+        let raw = filter("r", "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", json!({}));
+        assert!(!of(json!({})).trusts_anyone() && !of(json!({"transportSocket": raw})).trusts_anyone());
+        assert!(of(json!({"transportSocket": tls})).trusts_anyone());
+        assert!(of(json!({"transportSocketMatches": [{"name": "m", "transportSocket": tls}]})).trusts_anyone());
+    }
 }
