@@ -1,9 +1,9 @@
 //! A proxy with two listeners per policy, one that ends TLS and one behind a PROXY protocol that does not; and
 //! clients of several identities.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use fastrand::Rng;
 use rustls::ClientConfig;
@@ -185,10 +185,19 @@ fn ends_tls(site: &Site, at: SocketAddr, filters: [&Value; 2], authority: &Autho
     listener(site, at, json!({"listener_filters": [tls_inspector()], "filter_chains": [chain]}))
 }
 
+/// From where to where somebody has asked: the kernel gives ports out again, and lines of the log are told apart by them.
+static ASKED: LazyLock<Mutex<HashSet<(SocketAddr, SocketAddr)>>> = LazyLock::new(Mutex::default);
+
 async fn connect(to: SocketAddr, random: &mut Rng) -> TcpStream {
     let from: IpAddr = pick(random, &[[127, 0, 0, 1], [127, 0, 0, 2], [127, 9, 0, 1]]).into();
-    let socket = TcpSocket::new_v4().expect("a socket");
-    socket.bind((from, 0).into()).expect("a loopback address");
+    let socket = loop {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind((from, 0).into()).expect("a loopback address");
+        let client = socket.local_addr().expect("an address");
+        if ASKED.lock().expect("nobody panics here").insert((client, to)) {
+            break socket;
+        }
+    };
     let stream = within("connect", socket.connect(to)).await.expect("a listener");
     stream.set_nodelay(true).expect("a setting");
     stream
