@@ -23,7 +23,6 @@ mod server;
 mod sessions;
 mod stream;
 #[cfg(test)]
-#[allow(dead_code)]
 pub(crate) mod testing;
 mod tickets;
 
