@@ -1,10 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-//! The generator itself, straight to the backend: the process measured is this one.
+//! What a scenario refuses, and its sizes. The figures: `tests/scenarios.rs`.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use super::*;
-use crate::backend::Backend;
 
 fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
@@ -12,42 +11,6 @@ fn run<T>(work: impl Future<Output = T>) -> T {
 
 fn subject(address: SocketAddr, names: u32) -> Subject {
     Subject { target: Target { address, tls: None }, pid: std::process::id(), names }
-}
-
-fn direct(scenario: Scenario) -> Result<f64, Error> {
-    let backend = Backend::start().unwrap();
-    let subject = subject(backend.address(), 7);
-    run(scenario.measure(&subject))
-}
-
-#[test]
-fn short_connections() {
-    let micros = direct(Scenario::Connections { count: 103, concurrency: 10 }).unwrap();
-    assert!(micros > 1.0 && micros < 1e6, "{micros}");
-}
-
-#[test]
-fn many_bytes() {
-    let millis = direct(Scenario::Bulk { bytes: 20_000_001 }).unwrap();
-    assert!(millis > 1.0 && millis < 1e6, "{millis}");
-}
-
-#[test]
-fn many_bytes_the_other_way() {
-    let millis = direct(Scenario::Upload { bytes: 20_000_001 }).unwrap();
-    assert!(millis > 1.0 && millis < 1e6, "{millis}");
-}
-
-#[test]
-fn round_trips() {
-    let micros = direct(Scenario::PingPong { rounds: 20, connections: 5 }).unwrap();
-    assert!(micros > 0.1 && micros < 1e6, "{micros}");
-}
-
-#[test]
-fn idle_connections() {
-    // Other tests of this process allocate at the same time, so no figure can be expected.
-    assert!(direct(Scenario::Idle { connections: 20 }).unwrap().is_finite());
 }
 
 /// A peer that reads something, says something, and closes.
