@@ -1,5 +1,5 @@
 //! Zone egress: where the mesh ends. Other zones' ingresses and external services are reached through it, each identity
-//! only what it is permitted. In the place of kuma-dp + Envoy. The mesh gateway will be here, too.
+//! only what it is permitted. Mesh gateway: where the world comes in. Both in the place of kuma-dp + Envoy.
 //!
 //! The command line and the process are [`proxy::app`]'s; this crate says which program it is.
 #![forbid(unsafe_code)]
@@ -14,6 +14,15 @@ pub const EGRESS: Role = Role {
     program: "zone-egress",
     about: "Carries traffic out of a zone, to other zones and to external services, each identity only where it may go. \
             In the place of kuma-dp and Envoy.",
-    zone: ProxyType::Egress,
+    zone: Some(ProxyType::Egress),
+    extra: &[reach::COMMAND],
+};
+
+/// `mesh-gateway`.
+pub const GATEWAY: Role = Role {
+    program: "mesh-gateway",
+    about: "Lets the world into a mesh, over HTTP, TLS and TCP (Kuma's built-in gateway). In the place of kuma-dp and \
+            Envoy.",
+    zone: None,
     extra: &[reach::COMMAND],
 };

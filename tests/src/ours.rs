@@ -6,14 +6,15 @@ use std::process::Command;
 
 use crate::process::Kind;
 
-/// The binary of the ingress ([`Kind::Ours`]) or the egress: `ZONE_INGRESS_BIN` or `ZONE_EGRESS_BIN`, else what cargo has
-/// built beside this test.
+/// The binary of the ingress ([`Kind::Ours`]), the egress or the gateway: `ZONE_INGRESS_BIN`, `ZONE_EGRESS_BIN` or
+/// `MESH_GATEWAY_BIN`, else what cargo has built beside this test.
 ///
 /// # Panics
 /// When it isn't there.
 pub fn binary(kind: Kind) -> PathBuf {
     let (variable, name) = match kind {
         Kind::Egress => ("ZONE_EGRESS_BIN", "egress-under-test"),
+        Kind::Gateway => ("MESH_GATEWAY_BIN", "gateway-under-test"),
         Kind::Ours | Kind::Envoy => ("ZONE_INGRESS_BIN", "ingress-under-test"),
     };
     if let Some(path) = std::env::var_os(variable) {

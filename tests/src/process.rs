@@ -23,6 +23,8 @@ pub enum Kind {
     Ours,
     /// `zone-egress`, built from this workspace.
     Egress,
+    /// `mesh-gateway`, built from this workspace.
+    Gateway,
     /// Real Envoy.
     Envoy,
 }
@@ -96,7 +98,7 @@ impl Proxy {
         Self::run_as(Kind::Ours, site, arguments).await
     }
 
-    /// The same with the ingress ([`Kind::Ours`]) or the egress.
+    /// The same with any program of ours.
     ///
     /// # Panics
     /// When it ends instead, with its log.
@@ -120,7 +122,7 @@ impl Proxy {
     /// Starts it without waiting.
     pub fn spawn(kind: Kind, site: Site, bootstrap: &Value) -> Self {
         let (binary, line): (PathBuf, CommandLine) = match kind {
-            Kind::Ours | Kind::Egress => (ours::binary(kind), ours::command),
+            Kind::Ours | Kind::Egress | Kind::Gateway => (ours::binary(kind), ours::command),
             Kind::Envoy => (envoy::binary().expect("Envoy, looked for before"), envoy::command),
         };
         let file = site.file("bootstrap.yaml");

@@ -52,7 +52,7 @@ impl Checks {
     }
 }
 
-/// A zone ingress or egress that runs.
+/// A zone ingress, an egress or a gateway that runs.
 #[derive(Debug)]
 pub struct Edge {
     /// For people.
@@ -66,8 +66,8 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Starts `program` (`zone-ingress` or `zone-egress`) and waits until it is ready. It lies beside this one, if
-    /// `ZONE_INGRESS_BIN` or `ZONE_EGRESS_BIN` does not say where else.
+    /// Starts `program` (`zone-ingress`, `zone-egress` or `mesh-gateway`) and waits until it is ready. It lies beside
+    /// this one, if `ZONE_INGRESS_BIN`, `ZONE_EGRESS_BIN` or `MESH_GATEWAY_BIN` does not say where else.
     ///
     /// # Errors
     /// It can't be started.

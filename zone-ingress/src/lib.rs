@@ -10,6 +10,6 @@ use proxy::app::Role;
 pub const ROLE: Role = Role {
     program: "zone-ingress",
     about: "Carries mTLS between zones by SNI, in the place of kuma-dp and Envoy.",
-    zone: ProxyType::Ingress,
+    zone: Some(ProxyType::Ingress),
     extra: &[],
 };

@@ -1,4 +1,4 @@
-//! Which program this is: all that is not the same for `zone-ingress` and `zone-egress`.
+//! Which program this is: all that is not the same for `zone-ingress`, `zone-egress` and `mesh-gateway`.
 
 use config::bootstrap::kuma::ProxyType;
 
@@ -9,9 +9,9 @@ pub struct Role {
     pub program: &'static str,
     /// For `--help`, one line.
     pub about: &'static str,
-    /// What it is called in Kuma 2.x (`--proxy-type`). It is always a `dataplane`, too: from 3.0 on zone proxies are
-    /// listeners of one.
-    pub zone: ProxyType,
+    /// What it is called in Kuma 2.x (`--proxy-type`), if it is a zone proxy. Each is a `dataplane`, too: from 3.0 on
+    /// zone proxies are listeners of one, and a built-in gateway has never been anything else.
+    pub zone: Option<ProxyType>,
     /// Commands that no other program has.
     pub extra: &'static [Extra],
 }
@@ -28,27 +28,34 @@ pub struct Extra {
 impl Role {
     /// Whether `--proxy-type` may say so.
     pub fn accepts(&self, proxy_type: ProxyType) -> bool {
-        self.accepted().contains(&proxy_type)
+        self.accepted().any(|accepted| accepted == proxy_type)
     }
 
     /// What `--proxy-type` may say; the first is the default, as kuma-dp's.
-    pub fn accepted(&self) -> [ProxyType; 2] {
-        [ProxyType::Dataplane, self.zone]
+    pub fn accepted(&self) -> impl Iterator<Item = ProxyType> {
+        std::iter::once(ProxyType::Dataplane).chain(self.zone)
     }
 
     /// For the end of `--help`.
     pub(crate) fn examples(&self) -> String {
-        let Self { program, zone, .. } = self;
+        let program = self.program;
+        let kind = self.zone.unwrap_or(ProxyType::Dataplane);
+        let listener = match self.zone {
+            Some(_) => format!(
+                "
+  With Kuma 3.0, where a zone proxy is a listener of a Dataplane:
+    {program} run --cp-address=https://kuma-cp:5678 --dataplane-token-file=token --dataplane-file=dataplane.yaml
+"
+            ),
+            None => String::new(),
+        };
         format!(
             "\
 Examples:
   With a Kuma control plane (the flags and variables of kuma-dp; swap the program, keep the rest):
-    {program} run --proxy-type={zone} --cp-address=https://kuma-cp:5678 --ca-cert-file=kuma-cp.crt \\
-        --dataplane-token-file=token --dataplane-file={zone}.yaml --dataplane-var name={zone}
-
-  With Kuma 3.0, where a zone proxy is a listener of a Dataplane:
-    {program} run --cp-address=https://kuma-cp:5678 --dataplane-token-file=token --dataplane-file=dataplane.yaml
-
+    {program} run --proxy-type={kind} --cp-address=https://kuma-cp:5678 --ca-cert-file=kuma-cp.crt \\
+        --dataplane-token-file=token --dataplane-file={kind}.yaml --dataplane-var name={kind}
+{listener}
   With an Envoy bootstrap file (the flags of envoy):
     {program} -c bootstrap.yaml --concurrency 2
 
@@ -65,22 +72,26 @@ Examples:
 pub(crate) mod testing {
     use super::*;
 
-    /// Both, as their crates have them.
+    /// As their crates have them.
     pub(crate) const INGRESS: Role =
-        Role { program: "zone-ingress", about: "Ingress.", zone: ProxyType::Ingress, extra: &[] };
+        Role { program: "zone-ingress", about: "Ingress.", zone: Some(ProxyType::Ingress), extra: &[] };
     pub(crate) const EGRESS: Role =
-        Role { program: "zone-egress", about: "Egress.", zone: ProxyType::Egress, extra: &[] };
+        Role { program: "zone-egress", about: "Egress.", zone: Some(ProxyType::Egress), extra: &[] };
+    pub(crate) const GATEWAY: Role = Role { program: "mesh-gateway", about: "Gateway.", zone: None, extra: &[] };
 }
 
 #[cfg(test)]
 mod tests {
-    use super::testing::{EGRESS, INGRESS};
+    use super::testing::{EGRESS, GATEWAY, INGRESS};
     use super::*;
 
     #[test]
-    fn a_program_is_a_dataplane_and_one_zone_proxy() {
+    fn a_program_is_a_dataplane_and_at_most_one_zone_proxy() {
         assert!(EGRESS.accepts(ProxyType::Dataplane) && EGRESS.accepts(ProxyType::Egress));
         assert!(!EGRESS.accepts(ProxyType::Ingress) && !INGRESS.accepts(ProxyType::Egress));
         assert!(EGRESS.examples().contains("zone-egress run --proxy-type=egress"));
+        assert!(GATEWAY.accepts(ProxyType::Dataplane) && !GATEWAY.accepts(ProxyType::Egress));
+        assert!(GATEWAY.examples().contains("mesh-gateway run --proxy-type=dataplane"), "{}", GATEWAY.examples());
+        assert!(!GATEWAY.examples().contains("3.0"));
     }
 }

@@ -92,7 +92,7 @@ pub async fn observe(kind: Kind, filters: &[Value], each: usize, mut random: Rng
     let last = match kind {
         Kind::Envoy => echo(),
         // We have no echo.
-        Kind::Ours | Kind::Egress => tcp_proxy("service", json!({})),
+        Kind::Ours | Kind::Egress | Kind::Gateway => tcp_proxy("service", json!({})),
     };
     let port = |index: usize| FIRST_PORT + u16::try_from(index).expect("a port");
     let listeners: Vec<Value> = filters

@@ -235,12 +235,12 @@ fn invalid(wrong: &[&str]) -> Result<(), ConfigError> {
 }
 
 fn proxy_types(role: &Role, asked: Option<String>) -> Result<Vec<ProxyType>, ConfigError> {
-    let Some(asked) = asked else { return Ok(role.accepted().to_vec()) };
+    let Some(asked) = asked else { return Ok(role.accepted().collect()) };
     let asked: ProxyType = asked.parse()?;
     if role.accepts(asked) {
         return Ok(vec![asked]);
     }
-    let accepted = role.accepted().map(ProxyType::as_str).join(" and ");
+    let accepted = role.accepted().map(ProxyType::as_str).collect::<Vec<_>>().join(" and ");
     Err(ConfigError::OtherProgram { asked, program: role.program, accepted })
 }
 
