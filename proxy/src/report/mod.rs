@@ -3,6 +3,7 @@
 mod cel;
 pub mod flow;
 mod format;
+pub mod http;
 mod rbac;
 mod reporter;
 pub mod sink;
