@@ -15,6 +15,7 @@ pub const EGRESS: Role = Role {
     about: "Carries traffic out of a zone, to other zones and to external services, each identity only where it may go. \
             In the place of kuma-dp and Envoy.",
     zone: Some(ProxyType::Egress),
+    http: None,
     extra: &[reach::COMMAND],
 };
 
@@ -24,5 +25,6 @@ pub const GATEWAY: Role = Role {
     about: "Lets the world into a mesh, over HTTP, TLS and TCP (Kuma's built-in gateway). In the place of kuma-dp and \
             Envoy.",
     zone: None,
+    http: None,
     extra: &[reach::COMMAND],
 };

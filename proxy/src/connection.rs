@@ -10,6 +10,7 @@ use sni::client_hello::{ClientHello, DEFAULT_LIMIT, Refusal};
 
 use crate::control::Registered;
 use crate::error::CloseReason;
+use crate::http::{HttpConnection, Serving};
 use crate::listener::{Accepted, Active, ChainState, Facts, Version, fingerprint, first_bytes, read_proxy_protocol};
 use crate::metrics::{ListenerStat, TlsInspectorStat};
 use crate::rbac;
@@ -34,7 +35,8 @@ pub(crate) async fn serve(accepted: Accepted, active: Arc<Active>, shared: Arc<S
         Err(reason) => reason,
         Ok(_permits) => match Box::pin(connection.prepare(stream)).await {
             Err(reason) => reason,
-            Ok(mut established) => {
+            Ok(Prepared::Http(serving)) => serving.await,
+            Ok(Prepared::Relay(mut established)) => {
                 let reason = if established.is_watched() {
                     Box::pin(established.relay_and_watch(&mut connection)).await
                 } else {
@@ -46,6 +48,12 @@ pub(crate) async fn serve(accepted: Accepted, active: Arc<Active>, shared: Arc<S
         },
     };
     connection.report.finish(reason);
+}
+
+/// A connection that has found what serves it.
+enum Prepared {
+    Relay(Box<Established>),
+    Http(Serving),
 }
 
 /// What a connection carries along its way.
@@ -84,8 +92,8 @@ impl Connection {
         Ok((of_process, of_listener))
     }
 
-    /// From the first byte to a connected endpoint.
-    async fn prepare(&mut self, mut stream: Stream) -> Result<Box<Established>, CloseReason> {
+    /// From the first byte to a connected endpoint, or to HTTP.
+    async fn prepare(&mut self, mut stream: Stream) -> Result<Prepared, CloseReason> {
         let opening = self.open(&mut stream).await?;
         let Some(chain) = opening.chain else {
             return Err(opening.refusal.map_or(CloseReason::NoFilterChain, CloseReason::HelloRefused));
@@ -95,8 +103,9 @@ impl Connection {
         if !chain.admit(self.report.flow().start) {
             return Err(CloseReason::RateLimited);
         }
-        // HTTP is served by `system` on the control runtime; such listeners are never started here.
-        if let Handler::Http(_) | Handler::Unsupported(_) = &chain.chain.handler {
+        // The control plane's own listeners are served by `system` on the control runtime and never started here.
+        let refused = matches!(&chain.chain.handler, Handler::Http(_) | Handler::Unsupported(_));
+        if refused && chain.http.is_none() {
             return Err(CloseReason::Unsupported);
         }
         let (mut stream, head) = match &chain.tls {
@@ -105,10 +114,29 @@ impl Connection {
         };
         // Before anything upstream; who the peer is, the handshake has told.
         self.permit(&chain, &mut stream).await?;
+        if let Some(http) = &chain.http {
+            let connection = self.hand_over(&chain, stream, head);
+            return Ok(Prepared::Http(Arc::clone(http).serve(connection)));
+        }
         match &chain.chain.handler {
-            Handler::TcpProxy(proxy) => tcp_proxy::establish(self, &chain, proxy, stream, head).await,
+            Handler::TcpProxy(proxy) => {
+                tcp_proxy::establish(self, &chain, proxy, stream, head).await.map(Prepared::Relay)
+            }
             Handler::DirectResponse(bytes) => Err(tcp_proxy::respond(self, &mut stream, bytes).await),
             Handler::Http(_) | Handler::Unsupported(_) => Err(CloseReason::Unsupported),
+        }
+    }
+
+    fn hand_over(&self, chain: &ChainState, stream: Stream, head: Box<[u8]>) -> HttpConnection {
+        HttpConnection {
+            stream,
+            head,
+            flow: self.report.share(),
+            shared: Arc::clone(&self.shared),
+            listener: Arc::clone(&self.version.listener),
+            stats: Arc::clone(&self.active.stats),
+            control: self.control.share(),
+            drain: chain.drain.watch(),
         }
     }
 

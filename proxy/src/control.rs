@@ -23,6 +23,8 @@ pub struct Control {
     kill: AtomicU8,
     /// When the current phase has to be over, in ticks of the worker's clock; 0: no limit.
     deadline: AtomicU32,
+    /// The worker has it in its list of those with a deadline.
+    hurried: AtomicBool,
     /// The same for the whole connection (`max_downstream_connection_duration`).
     end: AtomicU32,
     /// Longest silence in ticks; 0: any.
@@ -77,17 +79,17 @@ impl Kill {
 
 impl Control {
     /// Remembers whom to wake. Cheap when called again.
-    pub(crate) fn watch(&self, cx: &Context<'_>) {
+    pub fn watch(&self, cx: &Context<'_>) {
         self.waker.get_or_init(|| cx.waker().clone());
     }
 
     /// Bytes moved.
-    pub(crate) fn touch(&self) {
+    pub fn touch(&self) {
         self.active.store(true, Ordering::Relaxed);
     }
 
     /// Whether and why the connection has to end.
-    pub(crate) fn kill_code(&self) -> Option<Kill> {
+    pub fn kill_code(&self) -> Option<Kill> {
         let code = self.kill.load(Ordering::Relaxed);
         KILLS.get(usize::from(code).checked_sub(1)?).copied()
     }
@@ -113,8 +115,18 @@ impl Control {
         }
     }
 
+    /// The current phase must be over within `limit` from `now` on; `None` or zero: no limit. To be called on the
+    /// worker of the connection.
+    pub fn set_deadline(self: &Arc<Self>, now: Instant, limit: Option<Duration>) {
+        let due = due(now, limit);
+        self.deadline.store(due, Ordering::Relaxed);
+        if due != 0 && !self.hurried.swap(true, Ordering::Relaxed) {
+            WORKER.with_borrow_mut(|worker| worker.hurried.push(Arc::clone(self)));
+        }
+    }
+
     /// Ready when the current phase, or the connection as a whole, has to end.
-    pub(crate) fn deadline(&self) -> impl Future<Output = ()> {
+    pub fn deadline(&self) -> impl Future<Output = ()> {
         poll_fn(|cx| {
             self.watch(cx);
             if self.kill_code().is_some() { Poll::Ready(()) } else { Poll::Pending }
@@ -122,7 +134,7 @@ impl Control {
     }
 
     /// Forgets a deadline, passed or not, so that another endpoint may be tried.
-    pub(crate) fn forgive_deadline(&self) {
+    pub fn forgive_deadline(&self) {
         self.deadline.store(0, Ordering::Relaxed);
         let _ = self.kill.compare_exchange(Kill::Deadline.code(), 0, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -133,7 +145,7 @@ impl Control {
     }
 
     /// From here on the connection may be silent for `idle` and live for `max` after `start`.
-    pub(crate) fn establish(&self, start: Instant, idle: Option<Duration>, max: Option<Duration>) {
+    pub fn establish(&self, start: Instant, idle: Option<Duration>, max: Option<Duration>) {
         self.deadline.store(0, Ordering::Relaxed);
         self.idle.store(idle.map_or(0, |d| ticks(d).max(1)), Ordering::Relaxed);
         self.end.store(due(start, max), Ordering::Relaxed);
@@ -220,14 +232,15 @@ impl Worker {
 
 /// Keeps a control in its worker's list; must be dropped on the same worker.
 #[derive(Debug)]
-pub(crate) struct Registered {
+pub struct Registered {
     control: Arc<Control>,
     slot: u32,
 }
 
 impl Registered {
     /// Registers a new control with this thread's worker.
-    pub(crate) fn new() -> Self {
+    #[allow(clippy::new_without_default)] // it enters a list: not a value like others
+    pub fn new() -> Self {
         let control = Arc::new(Control::default());
         let slot = WORKER.with_borrow_mut(|worker| {
             let slot = worker.free.pop().unwrap_or_else(|| {
@@ -245,11 +258,13 @@ impl Registered {
 
 impl Registered {
     /// The current phase must be over within `limit` from `now` on; `None` or zero: no limit.
-    pub(crate) fn set_deadline(&self, now: Instant, limit: Option<Duration>) {
-        let due = due(now, limit);
-        if self.control.deadline.swap(due, Ordering::Relaxed) == 0 && due != 0 {
-            WORKER.with_borrow_mut(|worker| worker.hurried.push(Arc::clone(&self.control)));
-        }
+    pub fn set_deadline(&self, now: Instant, limit: Option<Duration>) {
+        self.control.set_deadline(now, limit);
+    }
+
+    /// For others on the same worker.
+    pub fn share(&self) -> Arc<Control> {
+        Arc::clone(&self.control)
     }
 }
 
@@ -279,7 +294,11 @@ impl Drop for Registered {
 pub(crate) fn tick() {
     WORKER.with_borrow_mut(|worker| {
         let now = worker.now();
-        worker.hurried.retain(|control| control.check_deadline(now));
+        worker.hurried.retain(|control| {
+            let stays = control.check_deadline(now);
+            control.hurried.store(stays, Ordering::Relaxed);
+            stays
+        });
         if now >= worker.next {
             let interval = worker.live.iter().flatten().map(|control| control.check_idle(now)).min();
             worker.next = now + interval.unwrap_or(RAREST);

@@ -22,7 +22,7 @@ use config::xds::{Sink, Status};
 
 use crate::books::{Books, merged};
 use crate::expiry::Expiry;
-use crate::lifecycle::drain::DrainListeners;
+use crate::lifecycle::drain::{DrainListeners, Strategy};
 use crate::lifecycle::ready::{Block, Readiness, Stage};
 use crate::listener::{BindError, Listeners};
 use crate::runtime::Workers;
@@ -73,6 +73,8 @@ pub struct Parts {
     pub readiness: Readiness,
     /// How long connections of removed chains may live on.
     pub drain_time: Duration,
+    /// How soon connections that can be told are told to end.
+    pub drain_strategy: Strategy,
     /// Runtime values of the bootstrap.
     pub runtime: Layers,
     /// Clusters of the xDS client.
@@ -82,8 +84,9 @@ pub struct Parts {
 impl Engine {
     /// Nothing configured yet.
     pub fn new(parts: Parts, workers: &Workers) -> Self {
-        let Parts { shared, system, readiness, drain_time, runtime, control_planes } = parts;
-        let mut listeners = Listeners::new(Arc::clone(&shared), workers.handles().cloned().collect(), drain_time);
+        let Parts { shared, system, readiness, drain_time, drain_strategy, runtime, control_planes } = parts;
+        let handles = workers.handles().cloned().collect();
+        let mut listeners = Listeners::new(Arc::clone(&shared), handles, drain_time, drain_strategy);
         listeners.set_runtime(runtime.resolve(&Snapshot::default()));
         let books = Books::new(&shared.registry);
         Self {
@@ -166,12 +169,20 @@ impl Engine {
         self.store.next_deadline()
     }
 
-    /// `POST /drain_listeners` and SIGUSR2. Over TCP nothing can be told to the peers, so listeners that stay
-    /// (`skip_exit`) change nothing here; the control plane's own listeners stay in any case.
+    /// `POST /drain_listeners` and SIGUSR2. What speaks HTTP is told; over TCP nothing can be, so there listeners that
+    /// stay (`skip_exit`) change nothing. The control plane's own listeners stay in any case.
     pub fn drain_listeners(&mut self, what: DrainListeners) {
+        if what.graceful {
+            self.listeners.announce_drain(what.inbound_only);
+        }
         if !what.skip_exit {
             self.listeners.stop_accepting(what.inbound_only, what.graceful);
         }
+    }
+
+    /// The process is about to end: what speaks HTTP is told.
+    pub fn announce_end(&self) {
+        self.listeners.announce_drain(false);
     }
 
     /// The end: nothing is accepted any more.
@@ -192,6 +203,9 @@ impl Engine {
             .map(|name| (Arc::clone(name), snapshot.secrets.get(name).map(|entry| entry.secret.clone())));
         self.shared.tls.apply(secrets);
         self.shared.clusters.apply(&snapshot, changes);
+        if let Some(http) = &self.shared.http {
+            http.apply(&snapshot, changes);
+        }
         let failed = self.listeners.apply(&snapshot, changes);
         self.system.apply(&snapshot, changes);
         self.books.applied(&snapshot, changes);

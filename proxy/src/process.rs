@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin, AdminState, LogLevels, serve_metrics};
 use crate::engine::{Engine, Parts};
+use crate::http::HttpServer;
 use crate::lifecycle::drain::{Drain, Strategy, Trigger};
 use crate::lifecycle::ready::Readiness;
 use crate::lifecycle::reporter;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub sinks: sink::Options,
     /// Log levels that can be changed while the process runs.
     pub log: Arc<dyn LogLevels>,
+    /// What serves HTTP.
+    pub http: Option<Arc<dyn HttpServer>>,
     /// What `/server_info` says of how the process was started.
     pub about: About,
 }
@@ -255,11 +258,13 @@ fn assemble(
         readiness: readiness.clone(),
         drain_time: settings.drain_time,
     };
-    let shared = Shared::new(clusters, Arc::clone(registry), Arc::clone(sinks), limits);
+    let shared = Shared::new(clusters, Arc::clone(registry), Arc::clone(sinks), limits, settings.http.clone());
     let system = System::new(parts);
     let control_planes = settings.bootstrap.dynamic.control_planes();
     let (drain_time, runtime) = (settings.drain_time, settings.bootstrap.runtime.clone());
-    let parts = Parts { shared, system, readiness: readiness.clone(), drain_time, runtime, control_planes };
+    let drain_strategy = settings.drain_strategy;
+    let readiness = readiness.clone();
+    let parts = Parts { shared, system, readiness, drain_time, drain_strategy, runtime, control_planes };
     Engine::new(parts, workers)
 }
 
@@ -288,7 +293,11 @@ async fn expire(engine: &RefCell<Engine>) {
 fn act(action: Action, engine: &RefCell<Engine>, readiness: &Readiness, sinks: &Sinks) {
     match action {
         Action::Terminating => readiness.terminate(),
-        Action::FailHealthCheck => readiness.fail_health_check(true),
+        // Envoy's HTTP connections are told to end as soon as health checks fail.
+        Action::FailHealthCheck => {
+            readiness.fail_health_check(true);
+            engine.borrow().announce_end();
+        }
         Action::DrainListeners(what) => engine.borrow_mut().drain_listeners(what),
         Action::ReopenLogs => sinks.reopen(),
         // The driver keeps these two to itself.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::http::HttpServer;
 use crate::metrics::{Registry, Scope, TlsInspectorStat};
 use crate::report::Sinks;
 use crate::tls::Contexts;
@@ -40,6 +41,8 @@ pub struct Shared {
     pub limits: Limits,
     /// TLS contexts, those of the clusters too.
     pub tls: Arc<Contexts>,
+    /// What serves HTTP; `None`: nothing does, and chains that end in it are refused.
+    pub http: Option<Arc<dyn HttpServer>>,
     pub(crate) tls_inspector: Arc<Scope<TlsInspectorStat>>,
     open: AtomicU64,
     hellos: AtomicU32,
@@ -48,7 +51,13 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing is open yet.
-    pub fn new(clusters: Arc<Clusters>, registry: Arc<Registry>, sinks: Arc<Sinks>, limits: Limits) -> Arc<Self> {
+    pub fn new(
+        clusters: Arc<Clusters>,
+        registry: Arc<Registry>,
+        sinks: Arc<Sinks>,
+        limits: Limits,
+        http: Option<Arc<dyn HttpServer>>,
+    ) -> Arc<Self> {
         let tls_inspector = registry.tls_inspector();
         let tls = Arc::clone(clusters.tls());
         tls.handshakes().limit(limits.handshakes);
@@ -59,6 +68,7 @@ impl Shared {
             registry,
             sinks,
             limits,
+            http,
             tls_inspector,
             open: AtomicU64::new(0),
             hellos: AtomicU32::new(0),

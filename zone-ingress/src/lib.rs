@@ -11,5 +11,6 @@ pub const ROLE: Role = Role {
     program: "zone-ingress",
     about: "Carries mTLS between zones by SNI, in the place of kuma-dp and Envoy.",
     zone: Some(ProxyType::Ingress),
+    http: None,
     extra: &[],
 };

@@ -1,6 +1,10 @@
 //! Which program this is: all that is not the same for `zone-ingress`, `zone-egress` and `mesh-gateway`.
 
+use std::sync::Arc;
+
 use config::bootstrap::kuma::ProxyType;
+
+use crate::http::HttpServer;
 
 /// A program. Its process does the same whichever it is: what is served is the control plane's to say.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +16,8 @@ pub struct Role {
     /// What it is called in Kuma 2.x (`--proxy-type`), if it is a zone proxy. Each is a `dataplane`, too: from 3.0 on
     /// zone proxies are listeners of one, and a built-in gateway has never been anything else.
     pub zone: Option<ProxyType>,
+    /// Makes what serves HTTP; `None`: this program does not.
+    pub http: Option<fn() -> Arc<dyn HttpServer>>,
     /// Commands that no other program has.
     pub extra: &'static [Extra],
 }
@@ -74,10 +80,11 @@ pub(crate) mod testing {
 
     /// As their crates have them.
     pub(crate) const INGRESS: Role =
-        Role { program: "zone-ingress", about: "Ingress.", zone: Some(ProxyType::Ingress), extra: &[] };
+        Role { program: "zone-ingress", about: "Ingress.", zone: Some(ProxyType::Ingress), http: None, extra: &[] };
     pub(crate) const EGRESS: Role =
-        Role { program: "zone-egress", about: "Egress.", zone: Some(ProxyType::Egress), extra: &[] };
-    pub(crate) const GATEWAY: Role = Role { program: "mesh-gateway", about: "Gateway.", zone: None, extra: &[] };
+        Role { program: "zone-egress", about: "Egress.", zone: Some(ProxyType::Egress), http: None, extra: &[] };
+    pub(crate) const GATEWAY: Role =
+        Role { program: "mesh-gateway", about: "Gateway.", zone: None, http: None, extra: &[] };
 }
 
 #[cfg(test)]

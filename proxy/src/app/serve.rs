@@ -62,6 +62,7 @@ pub fn serve(role: &Role, settings: Settings, log: Levels) -> Result<(), ServeEr
         metrics_socket,
         sinks,
         log: Arc::new(log),
+        http: role.http.map(|make| make()),
         about,
     });
     // Holds the sockets until nothing listens on them any more.

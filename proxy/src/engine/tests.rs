@@ -27,10 +27,11 @@ fn engine(workers: &Workers) -> Engine {
     });
     let sinks = Sinks::new(&registry, sink::Options::default());
     let parts = Parts {
-        shared: Shared::new(clusters, registry, sinks, Limits::default()),
+        shared: Shared::new(clusters, registry, sinks, Limits::default(), None),
         system,
         readiness,
         drain_time: Duration::ZERO,
+        drain_strategy: Strategy::Immediate,
         runtime: Layers::default(),
         control_planes: Arc::default(),
     };

@@ -18,6 +18,7 @@ use super::bind::{BindError, Bound, bind};
 use super::chain::Chains;
 use super::state::ChainState;
 use crate::control::{self, Kill};
+use crate::lifecycle::drain::Strategy;
 use crate::metrics::{ListenerManagerStat, ListenerStat, ProxyProtocolStat, Scope};
 use crate::report::Reporter;
 use crate::report::tls::wants_certificates;
@@ -41,14 +42,15 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    fn new(listener: Arc<Listener>, before: Option<&Self>, shared: &Shared) -> Self {
+    fn new(listener: Arc<Listener>, before: Option<&Self>, shared: &Arc<Shared>) -> Self {
         let known: HashMap<u128, &Arc<ChainState>> =
             before.into_iter().flat_map(|b| b.chains.iter()).map(|state| (state.chain.id, state)).collect();
         let chains = Chains::new(&listener, |chain| match known.get(&chain.id) {
             Some(state) => Arc::clone(state),
             None => {
                 let tls = Downstream::of(chain, &shared.tls, &shared.registry, &listener.stat_name);
-                ChainState::new(chain, &shared.registry, tls)
+                let http = shared.http.as_ref().and_then(|server| server.chain(chain, &listener, shared));
+                ChainState::serving(chain, &shared.registry, tls, http)
             }
         });
         let inspects = inspects(&listener);
@@ -131,12 +133,13 @@ pub struct Listeners {
     manager: Arc<Scope<ListenerManagerStat>>,
     runtime: Numbers,
     drain_time: Duration,
+    strategy: Strategy,
     stopped: bool,
 }
 
 impl Listeners {
     /// None yet. Removed chains keep their connections for `drain_time`.
-    pub fn new(shared: Arc<Shared>, workers: Vec<Handle>, drain_time: Duration) -> Self {
+    pub fn new(shared: Arc<Shared>, workers: Vec<Handle>, drain_time: Duration, strategy: Strategy) -> Self {
         let manager = shared.registry.listener_manager();
         manager.set(ListenerManagerStat::WorkersStarted, 1);
         Self {
@@ -146,6 +149,7 @@ impl Listeners {
             manager,
             runtime: Numbers::default(),
             drain_time,
+            strategy,
             stopped: false,
         }
     }
@@ -185,6 +189,18 @@ impl Listeners {
         self.manager
             .set(ListenerManagerStat::TotalListenersActive, i64::try_from(self.active.len()).unwrap_or(i64::MAX));
         failed
+    }
+
+    /// Tells the connections that can be told (HTTP) to end; listeners stay.
+    pub fn announce_drain(&self, inbound_only: bool) {
+        let concerned = self.active.values().filter(|a| !inbound_only || a.listener().direction == Direction::Inbound);
+        for active in concerned {
+            active.version().chains.iter().for_each(|state| self.announce(state));
+        }
+    }
+
+    fn announce(&self, state: &ChainState) {
+        state.drain.announce(self.strategy, self.drain_time);
     }
 
     /// Closes the listening sockets, at once or (`graceful`) after the drain time; connections live on. `inbound_only`
@@ -270,6 +286,7 @@ impl Listeners {
         if gone.is_empty() {
             return;
         }
+        gone.iter().for_each(|state| self.announce(state));
         let n = if gauge == ListenerManagerStat::TotalFilterChainsDraining { gone.len() as u64 } else { 1 };
         let gone: Arc<HashSet<usize>> = Arc::new(gone.iter().map(|state| address(&state.chain)).collect());
         let (workers, wait, manager) = (self.workers.clone(), self.drain_time, Arc::clone(&self.manager));

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use config::model::chain::{FilterChain, Handler, LocalRateLimit, NetworkFilter};
 
+use crate::http::HttpChain;
+use crate::lifecycle::drain::{Drain, Trigger};
 use crate::metrics::{LocalRateLimitStat, Registry, Scope, TcpStat};
 use crate::rbac::Gate;
 use crate::report::tls::wants_certificates;
@@ -24,11 +26,25 @@ pub struct ChainState {
     pub(crate) logs_certificates: bool,
     /// TLS with its clients.
     pub(crate) tls: Option<Box<Downstream>>,
+    /// What serves its connections, where that is HTTP.
+    pub(crate) http: Option<Arc<dyn HttpChain>>,
+    /// Told when the chain is on its way out.
+    pub(crate) drain: Trigger,
 }
 
 impl ChainState {
     /// `tls`: for a chain that has it.
     pub(crate) fn new(chain: &Arc<FilterChain>, registry: &Registry, tls: Option<Downstream>) -> Arc<Self> {
+        Self::serving(chain, registry, tls, None)
+    }
+
+    /// The same for a chain that an HTTP engine may serve.
+    pub(crate) fn serving(
+        chain: &Arc<FilterChain>,
+        registry: &Registry,
+        tls: Option<Downstream>,
+        http: Option<Arc<dyn HttpChain>>,
+    ) -> Arc<Self> {
         let buckets = chain.filters.iter().filter_map(|filter| match filter {
             NetworkFilter::LocalRateLimit(limit) => {
                 Some(Bucket::new(Arc::clone(limit), registry.local_rate_limit(&limit.stat_prefix)))
@@ -46,6 +62,8 @@ impl ChainState {
             tcp: OnceLock::new(),
             logs_certificates: more.is_some_and(|more| wants_certificates(&more.access_logs)),
             tls: tls.map(Box::new),
+            http,
+            drain: Drain::new().0,
         })
     }
 

@@ -16,7 +16,7 @@ use crate::rbac::Ruling;
 use crate::tls::peer::Peer;
 
 /// Facts about one connection. Kept small: it lives as long as the connection does.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Flow {
     /// Unique within the process (`%CONNECTION_ID%`).
     pub id: u64,
@@ -51,7 +51,7 @@ pub struct Flow {
 }
 
 /// The upstream side of a [`Flow`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Upstream {
     /// Cluster name.
     pub cluster: Arc<str>,
@@ -123,7 +123,7 @@ pub struct Fingerprints {
 }
 
 /// TLS with one peer. Certificates are kept only where a log may ask for them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TlsSide {
     /// What was agreed on; `None`: it did not come to that.
     pub version: Option<ProtocolVersion>,

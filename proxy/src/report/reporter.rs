@@ -125,14 +125,14 @@ impl Reporter {
 /// One connection on its way; counted and logged exactly once, when it is finished or dropped.
 #[derive(Debug)]
 pub struct Report {
-    flow: Flow,
+    flow: Arc<Flow>,
     reporter: Arc<Reporter>,
 }
 
 impl Report {
     /// A connection was accepted.
     pub fn open(flow: Flow, reporter: Arc<Reporter>) -> Self {
-        Self { flow, reporter }
+        Self { flow: Arc::new(flow), reporter }
     }
 
     /// What is known.
@@ -140,15 +140,20 @@ impl Report {
         &self.flow
     }
 
-    /// To fill in what becomes known.
+    /// The same, to be kept by what runs on the connection.
+    pub fn share(&self) -> Arc<Flow> {
+        Arc::clone(&self.flow)
+    }
+
+    /// To fill in what becomes known. Those who share it go on seeing what was known before.
     pub fn flow_mut(&mut self) -> &mut Flow {
-        &mut self.flow
+        Arc::make_mut(&mut self.flow)
     }
 
     /// A chain took the connection: from here on Envoy counts it (`downstream_cx_total`, `downstream_cx_active`).
     /// To be called once.
     pub fn matched(&mut self, chain: &Arc<FilterChain>) {
-        if self.flow.chain.replace(Arc::clone(chain)).is_none() {
+        if self.flow_mut().chain.replace(Arc::clone(chain)).is_none() {
             self.reporter.stats.inc(ListenerStat::DownstreamCxTotal);
             self.reporter.stats.inc(ListenerStat::DownstreamCxActive);
         }
@@ -170,11 +175,12 @@ impl Report {
 
     /// The connection is over.
     pub fn finish(mut self, reason: CloseReason) {
-        self.flow.close = Some(reason);
+        self.flow_mut().close = Some(reason);
     }
 
     fn end(&mut self) {
         let Self { flow, reporter } = self;
+        let flow = Arc::make_mut(flow);
         // Dropped without a reason: its task was cancelled, which only the end of a drain does.
         let reason = flow.close.get_or_insert(CloseReason::Drained).clone();
         reporter.count_close(&reason);
