@@ -171,7 +171,7 @@ fn every_ingress_loads_whole() {
         assert_eq!(snapshot.clusters.size() + snapshot.warming.size(), of(Kind::Cluster), "{}", path.display());
         for (name, entry) in &snapshot.listeners {
             for chain in &entry.listener.chains {
-                let http = matches!(chain.handler, Handler::Http(_));
+                let http = matches!(chain.handler, Handler::Http(_) | Handler::System(_));
                 assert_eq!(http, entry.listener.system, "{name} in {}", path.display());
             }
         }

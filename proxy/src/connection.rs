@@ -104,7 +104,7 @@ impl Connection {
             return Err(CloseReason::RateLimited);
         }
         // The control plane's own listeners are served by `system` on the control runtime and never started here.
-        let refused = matches!(&chain.chain.handler, Handler::Http(_) | Handler::Unsupported(_));
+        let refused = matches!(&chain.chain.handler, Handler::Http(_) | Handler::System(_) | Handler::Unsupported(_));
         if refused && chain.http.is_none() {
             return Err(CloseReason::Unsupported);
         }
@@ -123,7 +123,7 @@ impl Connection {
                 tcp_proxy::establish(self, &chain, proxy, stream, head).await.map(Prepared::Relay)
             }
             Handler::DirectResponse(bytes) => Err(tcp_proxy::respond(self, &mut stream, bytes).await),
-            Handler::Http(_) | Handler::Unsupported(_) => Err(CloseReason::Unsupported),
+            Handler::Http(_) | Handler::System(_) | Handler::Unsupported(_) => Err(CloseReason::Unsupported),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::hcm::Manager;
 use super::http::HttpManager;
 use super::rbac::Rbac;
 use super::tcp_proxy::TcpProxy;
@@ -64,8 +65,10 @@ pub enum Handler {
     TcpProxy(Arc<TcpProxy>),
     /// Write these bytes and close (`direct_response`).
     DirectResponse(Bytes),
+    /// Serve HTTP.
+    Http(Arc<Manager>),
     /// Serve HTTP on the control runtime (the control plane's own listeners).
-    Http(Arc<HttpManager>),
+    System(Arc<HttpManager>),
     /// A filter or transport socket that this version can't run: every connection is refused, counted and named.
     Unsupported(Unsupported),
 }

@@ -10,6 +10,7 @@ pub mod cluster;
 pub(crate) mod data_source;
 pub mod endpoint;
 pub(crate) mod extension;
+pub mod hcm;
 pub mod http;
 pub mod listener;
 pub mod matcher;

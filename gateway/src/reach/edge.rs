@@ -159,7 +159,8 @@ fn target(snapshot: &Snapshot, chain: &FilterChain) -> Target {
             Route::Weighted { clusters, .. } => clusters.iter().map(|(_, destination)| of(destination)).collect(),
         }),
         Handler::DirectResponse(_) => Target::Answer,
-        Handler::Http(_) => Target::Refused("HTTP of the control plane's own listeners".to_owned()),
+        Handler::Http(_) => Target::Refused("HTTP".to_owned()),
+        Handler::System(_) => Target::Refused("HTTP of the control plane's own listeners".to_owned()),
         Handler::Unsupported(why) => {
             Target::Refused(format!("{} can't be run by this version ({})", why.what, why.path))
         }

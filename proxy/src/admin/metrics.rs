@@ -59,8 +59,8 @@ fn asked(query: &str, all: bool) -> String {
 fn includes_unused(snapshot: &Snapshot) -> bool {
     let listeners = snapshot.listeners.values().map(|entry| &entry.listener).filter(|listener| listener.system);
     let mut managers = listeners.flat_map(|listener| &listener.chains).filter_map(|chain| match &chain.handler {
-        Kind::Http(manager) => Some(manager),
-        Kind::TcpProxy(_) | Kind::DirectResponse(_) | Kind::Unsupported(_) => None,
+        Kind::System(manager) => Some(manager),
+        Kind::TcpProxy(_) | Kind::DirectResponse(_) | Kind::Http(_) | Kind::Unsupported(_) => None,
     });
     managers.any(|manager| {
         let routes = manager.virtual_hosts.iter().flat_map(|host| &host.routes);

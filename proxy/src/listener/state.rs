@@ -53,7 +53,7 @@ impl ChainState {
         });
         let more = match &chain.handler {
             Handler::TcpProxy(proxy) => proxy.more.as_deref(),
-            Handler::DirectResponse(_) | Handler::Http(_) | Handler::Unsupported(_) => None,
+            Handler::DirectResponse(_) | Handler::Http(_) | Handler::System(_) | Handler::Unsupported(_) => None,
         };
         Arc::new(Self {
             chain: Arc::clone(chain),

@@ -99,9 +99,10 @@ impl ChainSet {
 impl Chain {
     fn new(config: &Arc<FilterChain>, upstreams: &Upstreams) -> Self {
         let action = match &config.handler {
-            Kind::Http(http) => Action::Http(Manager::new(Arc::clone(http), config.tls.is_some(), upstreams.clone())),
+            Kind::System(http) => Action::Http(Manager::new(Arc::clone(http), config.tls.is_some(), upstreams.clone())),
             Kind::Unsupported(what) => Action::Refuse(what.to_string().into()),
-            Kind::TcpProxy(_) | Kind::DirectResponse(_) => {
+            // A manager of a system listener is always one of its own.
+            Kind::TcpProxy(_) | Kind::DirectResponse(_) | Kind::Http(_) => {
                 Action::Refuse("the control plane's own listeners serve HTTP only".into())
             }
         };

@@ -75,7 +75,7 @@ fn chain(id: u128, http: HttpManager) -> FilterChain {
         matches: Match::default(),
         tls: None,
         filters: Box::default(),
-        handler: Kind::Http(Arc::new(http)),
+        handler: Kind::System(Arc::new(http)),
         transport_socket_connect_timeout: None,
     }
 }

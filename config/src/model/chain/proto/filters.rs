@@ -135,7 +135,7 @@ fn convert(
         },
         "http_connection_manager.v3.HttpConnectionManager" => {
             match http::proto::manager(cx, setting.system, setting.names, body)? {
-                Ok(manager) => Filter::Last(Handler::Http(Arc::new(manager))),
+                Ok(manager) => Filter::Last(Handler::System(Arc::new(manager))),
                 Err(unsupported) => Filter::Unsupported(unsupported),
             }
         }

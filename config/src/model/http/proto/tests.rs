@@ -35,7 +35,7 @@ fn good(more: Value) -> Arc<HttpManager> {
     let parsed = listener(more).unwrap();
     assert_eq!(paths(&parsed.ignored), Vec::<String>::new());
     match &parsed.value.chains[0].handler {
-        Handler::Http(manager) => Arc::clone(manager),
+        Handler::System(manager) => Arc::clone(manager),
         other => panic!("{other:?}"),
     }
 }
