@@ -169,7 +169,8 @@ async fn open(connection: &mut Connection, chain: &ChainState, proxy: &TcpProxy)
     let mut tried: Vec<Arc<Host>> = Vec::new();
     let mut failures = 0;
     loop {
-        let pick = Pick { metadata_match: destination.metadata_match.as_deref(), hash, tried: &tried };
+        let metadata_match = destination.metadata_match.as_deref();
+        let pick = Pick { metadata_match, hash, tried: &tried, ..Pick::default() };
         let host = cluster.pick(&pick).map_err(refused)?;
         let error = match attempt(connection, &mut pending, &host).await {
             Ok(connected) => return Ok(connected),

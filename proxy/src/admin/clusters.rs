@@ -15,7 +15,7 @@ use super::state::AdminState;
 use super::stream::Writers;
 use super::{answer, info};
 use crate::system::reply::Body;
-use crate::upstream::{Cluster, Flag, Host};
+use crate::upstream::{Cluster, End, Flag, Host};
 
 pub(super) fn clusters(state: &AdminState, query: &Query, writers: &Writers) -> Response<Body> {
     let filter = match query.get("filter").filter(|filter| !filter.is_empty()).map(Regex::new).transpose() {
@@ -68,7 +68,7 @@ fn host_lines(cluster: &str, host: &Host, out: &mut impl Write) -> io::Result<()
     writeln!(out, "{at}::region::{}", detail.locality.region)?;
     writeln!(out, "{at}::zone::{}", detail.locality.zone)?;
     writeln!(out, "{at}::sub_zone::{}", detail.locality.sub_zone)?;
-    writeln!(out, "{at}::canary::false")?;
+    writeln!(out, "{at}::canary::{}", host.is_canary())?;
     writeln!(out, "{at}::priority::{}", detail.priority)?;
     writeln!(out, "{at}::success_rate::{answers}")?;
     writeln!(out, "{at}::local_origin_success_rate::{connects}")
@@ -80,12 +80,12 @@ fn numbers(host: &Host) -> Vec<(&'static str, u64, bool)> {
     vec![
         ("cx_connect_fail", failures, false),
         ("cx_total", connects, false),
-        ("rq_error", 0, false),
-        ("rq_success", 0, false),
-        ("rq_timeout", 0, false),
-        ("rq_total", connects.saturating_sub(failures), false),
+        ("rq_error", host.ended(End::Error), false),
+        ("rq_success", host.ended(End::Success), false),
+        ("rq_timeout", host.ended(End::Timeout), false),
+        ("rq_total", host.requests_total(), false),
         ("cx_active", active, true),
-        ("rq_active", active, true),
+        ("rq_active", u64::from(host.requests()), true),
         ("rq_pending_active", 0, true),
     ]
 }

@@ -9,10 +9,12 @@ use config::model::metadata::Fields;
 use config::snapshot::ClusterEntry;
 use tokio::time::{Instant, sleep};
 
-use super::circuit::{Circuit, Pending};
+use super::circuit::Circuit;
 use super::clusters::Shared;
 use super::host::Host;
 use super::host_set::{Built, HostSet};
+use super::outlier::{self, Outcome};
+use super::permit::Pending;
 use super::pool::Picked;
 use super::subset::Way;
 use super::tasks::Tasks;
@@ -38,8 +40,35 @@ pub struct Pick<'a> {
     pub metadata_match: Option<&'a Fields>,
     /// Hash of whatever the route's hash policy names; without one, hashing balancers choose at random as Envoy does.
     pub hash: Option<u64>,
-    /// Hosts that already failed this connection: others are preferred, as far as a few attempts find them.
+    /// Hosts that already failed this connection or request: others are preferred, as far as a few attempts find them.
+    /// For HTTP, empty without the host predicate `previous_hosts`.
     pub tried: &'a [Arc<Host>],
+    /// Further hosts to avoid in retries.
+    pub predicates: Predicates<'a>,
+    /// `retry_priority` `previous_priorities`, in retries: `update_frequency` (at least 1) and all hosts tried before.
+    pub retry_priority: Option<(u32, &'a [Arc<Host>])>,
+}
+
+/// `retry_host_predicate`s but `previous_hosts`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Predicates<'a> {
+    /// `omit_canary_hosts`.
+    pub canary: bool,
+    /// `omit_host_metadata`: hosts whose `envoy.lb` metadata holds all of one of these.
+    pub metadata: &'a [Fields],
+    /// `host_selection_retry_max_attempts`: how often another host is looked for; the last one found is taken then.
+    /// `None`: a few times.
+    pub attempts: Option<u32>,
+}
+
+impl Pick<'_> {
+    /// Another host is to be looked for.
+    pub(super) fn avoids(&self, host: &Arc<Host>) -> bool {
+        let Predicates { canary, metadata, attempts: _ } = self.predicates;
+        self.tried.iter().any(|tried| Arc::ptr_eq(tried, host))
+            || (canary && host.is_canary())
+            || metadata.iter().any(|fields| host.has_metadata(fields))
+    }
 }
 
 /// Why there is no host.
@@ -154,6 +183,11 @@ impl Cluster {
             return Err(PickError::Overflow);
         }
         Ok(host)
+    }
+
+    /// Tells outlier detection what became of a request or of a connect.
+    pub fn report(self: &Arc<Self>, host: &Arc<Host>, outcome: Outcome) {
+        outlier::report(self, host, outcome);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<Box<Tasks>>> {

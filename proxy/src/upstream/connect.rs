@@ -14,13 +14,16 @@ use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
-use super::circuit::{Attempt, Lease, Pending};
+use super::cluster::Cluster;
 use super::happy;
 use super::host::Host;
 use super::outlier::{self, Outcome};
+use super::permit::{Attempt, Lease, Pending};
+use super::request::{ConnectionPermit, PooledLease};
 use super::transport::Transport;
 use crate::error::{ConnectError, TlsFailure};
 use crate::metrics::ClusterStat;
+use crate::report::flow::TlsSide;
 use crate::stream::Stream;
 
 /// A connection and its entry in the books.
@@ -53,18 +56,87 @@ pub async fn connect_before(
     deadline: impl Future<Output = ()>,
 ) -> Result<Connected, ConnectError> {
     let cluster = Arc::clone(pending.cluster());
-    let config = cluster.config();
     if pending.is_spent() {
         return Err(ConnectError::Other);
     }
+    let keep = pending.keep_certificates;
+    pending.tls = None;
+    let (opened, attempt) = attempt(&cluster, host, keep, &mut pending.tls, deadline).await?;
+    match opened {
+        Ok(stream) => {
+            outlier::report(&cluster, host, Outcome::Connected);
+            Ok(Connected { stream, lease: pending.established(attempt) })
+        }
+        Err(error) => {
+            if error == ConnectError::Timeout {
+                outlier::report(&cluster, host, Outcome::TimedOut);
+            } else if blames_host(error) {
+                outlier::report(&cluster, host, Outcome::Failed);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// A connection of a pool and its entry in the books.
+#[derive(Debug)]
+pub struct Pooled {
+    /// The connection.
+    pub stream: Stream,
+    /// Keeps it counted as open; drop it with the stream.
+    pub lease: PooledLease,
+    /// What became of TLS, where the cluster speaks it.
+    pub tls: Option<Box<TlsSide>>,
+}
+
+/// Connects once for a pool, within the cluster's `connect_timeout`. The outcome counts in the statistics; outlier
+/// detection is told by whoever sends requests ([`Cluster::report`](super::Cluster::report)), as in Envoy.
+/// `certificates`: they are kept for logs.
+///
+/// # Errors
+/// Why it failed, with what became of TLS.
+pub async fn connect_pooled(
+    permit: ConnectionPermit,
+    host: &Arc<Host>,
+    certificates: bool,
+) -> Result<Pooled, (ConnectError, Option<Box<TlsSide>>)> {
+    let cluster = Arc::clone(permit.cluster());
+    let limit = cluster.peek().entry().cluster.connect_timeout;
+    let mut tls = None;
+    match attempt(&cluster, host, certificates, &mut tls, tokio::time::sleep(limit)).await {
+        Ok((Ok(stream), attempt)) => Ok(Pooled { stream, lease: PooledLease::new(attempt, permit), tls }),
+        Ok((Err(error), _)) | Err(error) => Err((error, tls)),
+    }
+}
+
+/// What this process lacks is not the host's fault.
+const fn blames_host(error: ConnectError) -> bool {
+    match error {
+        ConnectError::Local | ConnectError::Transport | ConnectError::Tls(TlsFailure::Limit | TlsFailure::NotReady) => {
+            false
+        }
+        ConnectError::Timeout
+        | ConnectError::Refused
+        | ConnectError::Unreachable
+        | ConnectError::Other
+        | ConnectError::Tls(_) => true,
+    }
+}
+
+/// Opens and secures a connection; counts it as an attempt of the host. The error is of what is not even begun.
+async fn attempt(
+    cluster: &Arc<Cluster>,
+    host: &Arc<Host>,
+    keep: bool,
+    tls: &mut Option<Box<TlsSide>>,
+    deadline: impl Future<Output = ()>,
+) -> Result<(Result<Stream, ConnectError>, Attempt), ConnectError> {
+    let config = cluster.config();
     let detail = host.detail();
     if let Transport::Unsupported = detail.transport {
         return Err(ConnectError::Transport);
     }
-    let mut attempt = Attempt::new(&cluster, host);
-    let keep = pending.keep_certificates;
-    let tls = &mut pending.tls;
-    *tls = None;
+    let mut attempt = Attempt::new(cluster, host);
     let opened = tokio::select! {
         biased;
         opened = async {
@@ -74,28 +146,11 @@ pub async fn connect_before(
         () = deadline => Err(ConnectError::Timeout),
     };
     match opened {
-        Ok(stream) => {
-            attempt.connected();
-            outlier::report(&cluster, host, Outcome::Connected);
-            Ok(Connected { stream, lease: pending.established(attempt) })
-        }
-        Err(error) => {
-            match error {
-                ConnectError::Timeout => {
-                    cluster.stats().inc(ClusterStat::UpstreamCxConnectTimeout);
-                    outlier::report(&cluster, host, Outcome::TimedOut);
-                }
-                // What this process lacks is not the host's fault.
-                ConnectError::Local
-                | ConnectError::Transport
-                | ConnectError::Tls(TlsFailure::Limit | TlsFailure::NotReady) => {}
-                ConnectError::Refused | ConnectError::Unreachable | ConnectError::Other | ConnectError::Tls(_) => {
-                    outlier::report(&cluster, host, Outcome::Failed);
-                }
-            }
-            Err(error)
-        }
+        Ok(_) => attempt.connected(),
+        Err(ConnectError::Timeout) => cluster.stats().inc(ClusterStat::UpstreamCxConnectTimeout),
+        Err(_) => {}
     }
+    Ok((opened, attempt))
 }
 
 /// Opens a connection with no books kept and no deadline.

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use config::model::address::Address;
 use config::model::endpoint::{Endpoint, Health, HealthCheckOverride, Locality};
-use config::model::metadata::Metadata;
+use config::model::metadata::{Fields, Metadata, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::outlier::monitor::Monitor;
@@ -23,6 +23,9 @@ pub struct Host {
     active: AtomicU32,
     connects: AtomicU64,
     connect_failures: AtomicU64,
+    requests: AtomicU32,
+    requests_total: AtomicU64,
+    answers: [AtomicU64; 3],
     monitor: OnceLock<Box<Monitor>>,
     removal: OnceLock<CancellationToken>,
 }
@@ -65,6 +68,17 @@ pub enum Flag {
     ActiveHcTimeout,
     /// The control plane drains it.
     EdsStatusDraining,
+}
+
+/// How a request ended, in a host's books.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// `rq_success`.
+    Success,
+    /// `rq_error`.
+    Error,
+    /// `rq_timeout`.
+    Timeout,
 }
 
 impl Flag {
@@ -127,6 +141,9 @@ impl Host {
             active: AtomicU32::new(0),
             connects: AtomicU64::new(0),
             connect_failures: AtomicU64::new(0),
+            requests: AtomicU32::new(0),
+            requests_total: AtomicU64::new(0),
+            answers: Default::default(),
             monitor: OnceLock::new(),
             removal: OnceLock::new(),
         }
@@ -166,6 +183,42 @@ impl Host {
     /// Attempts that failed (Envoy's `cx_connect_fail`).
     pub fn connect_failures(&self) -> u64 {
         self.connect_failures.load(Ordering::Relaxed)
+    }
+
+    /// Requests under way (Envoy's `rq_active`); a connection of TCP counts as one.
+    pub fn requests(&self) -> u32 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Requests so far (Envoy's `rq_total`).
+    pub fn requests_total(&self) -> u64 {
+        self.requests_total.load(Ordering::Relaxed)
+    }
+
+    /// How many requests ended so (Envoy's `rq_success`, `rq_error`, `rq_timeout`).
+    pub fn ended(&self, end: End) -> u64 {
+        self.answers[end as usize].load(Ordering::Relaxed)
+    }
+
+    /// Counts how a request ended. Envoy's router: success for answers below 500 (of gRPC: by its status as HTTP would
+    /// say it, once that is known), error for others and for resets, timeout beside them where a timeout of the route or
+    /// of the try ended it.
+    pub fn count_end(&self, end: End) {
+        self.answers[end as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `envoy.lb` metadata says `canary: true`.
+    pub fn is_canary(&self) -> bool {
+        let detail = self.detail.load();
+        let fields = detail.metadata.as_ref().map(|m| m.namespace(Metadata::LB)).unwrap_or_default();
+        fields.iter().any(|(key, value)| key.as_ref() == "canary" && *value == Value::Bool(true))
+    }
+
+    /// Whether its `envoy.lb` metadata holds all these fields.
+    pub fn has_metadata(&self, wanted: &Fields) -> bool {
+        let detail = self.detail.load();
+        let fields = detail.metadata.as_ref().map(|m| m.namespace(Metadata::LB)).unwrap_or_default();
+        wanted.iter().all(|field| fields.contains(field))
     }
 
     /// Whether `flag` is set.
@@ -270,6 +323,15 @@ impl Host {
 
     pub(super) fn closed(&self) {
         self.active.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn request_started(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.requests_total.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn request_ended(&self) {
+        self.requests.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn connect_failed(&self) {

@@ -23,7 +23,9 @@ pub mod host_set;
 mod loads;
 mod locality;
 mod outlier;
+mod permit;
 mod pool;
+mod request;
 mod subset;
 mod tasks;
 #[cfg(test)]
@@ -32,9 +34,12 @@ mod testing;
 mod tests;
 pub(crate) mod transport;
 
-pub use circuit::{Lease, Pending};
-pub use cluster::{Cluster, Pick, PickError};
+pub use circuit::Priority;
+pub use cluster::{Cluster, Pick, PickError, Predicates};
 pub use clusters::Clusters;
-pub use connect::{Connected, connect, connect_before};
-pub use host::{Fitness, Flag, Host};
+pub use connect::{Connected, Pooled, connect, connect_before, connect_pooled};
+pub use host::{End, Fitness, Flag, Host};
 pub use host_set::HostSet;
+pub use outlier::Outcome;
+pub use permit::{Lease, Pending};
+pub use request::{Codec, ConnectionPermit, PoolPermit, PooledLease, Queued, RequestPermit, RetryPermit};

@@ -11,8 +11,14 @@ use super::host::{Fitness, Flag, Host};
 use super::loads::{self, Census, Load, Terms};
 use super::locality::Localities;
 
-/// Attempts to find a host that was not tried yet.
-const ATTEMPTS: usize = 4;
+/// Attempts to find a host that was not tried yet, where nothing else is said.
+const ATTEMPTS: u32 = 4;
+
+/// How often to look for another host than one to avoid.
+fn attempts(pick: &Pick<'_>) -> u32 {
+    let tried = u32::try_from(pick.tried.len()).unwrap_or(u32::MAX);
+    pick.predicates.attempts.unwrap_or(tried.min(ATTEMPTS))
+}
 
 /// All hosts of a balancer.
 #[derive(Debug, Default)]
@@ -116,7 +122,7 @@ impl Pool {
             return self.by_hash(&cluster.lb, pick);
         }
         let mut picked = Picked::default();
-        for _ in 0..=pick.tried.len().min(ATTEMPTS) {
+        for _ in 0..=attempts(pick) {
             let Some((priority, degraded)) = self.priority(None) else { break };
             let fail = cluster.lb_common.as_ref().is_some_and(|c| c.fail_traffic_on_panic);
             picked.panic = priority.load.panic;
@@ -125,7 +131,7 @@ impl Pool {
             }
             let host = priority.line(degraded).and_then(|line| balance::choose(&cluster.lb, line));
             picked.host = host.cloned();
-            if host.is_none_or(|h| !pick.tried.iter().any(|t| Arc::ptr_eq(t, h))) {
+            if host.is_none_or(|h| !pick.avoids(h)) {
                 break;
             }
         }
@@ -136,9 +142,9 @@ impl Pool {
         let hash = pick.hash.unwrap_or_else(|| fastrand::u64(..));
         let Some((priority, _)) = self.priority(Some(hash)) else { return Picked::default() };
         let mut host = None;
-        for attempt in 0..=pick.tried.len().min(ATTEMPTS) as u32 {
+        for attempt in 0..=attempts(pick) {
             host = priority.table(policy).and_then(|table| table.choose(hash, attempt));
-            if host.is_none_or(|h| !pick.tried.iter().any(|t| Arc::ptr_eq(t, h))) {
+            if host.is_none_or(|h| !pick.avoids(h)) {
                 break;
             }
         }

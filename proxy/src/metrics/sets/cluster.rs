@@ -148,6 +148,11 @@ stat_set! {
         gauge CircuitBreakersDefaultRemainingPending = "circuit_breakers.default.remaining_pending" [when_used],
         gauge CircuitBreakersDefaultRemainingRetries = "circuit_breakers.default.remaining_retries" [when_used],
         gauge CircuitBreakersDefaultRemainingRq = "circuit_breakers.default.remaining_rq" [when_used],
+        gauge CircuitBreakersHighRemainingCx = "circuit_breakers.high.remaining_cx" [when_used],
+        gauge CircuitBreakersHighRemainingCxPools = "circuit_breakers.high.remaining_cx_pools" [when_used],
+        gauge CircuitBreakersHighRemainingPending = "circuit_breakers.high.remaining_pending" [when_used],
+        gauge CircuitBreakersHighRemainingRetries = "circuit_breakers.high.remaining_retries" [when_used],
+        gauge CircuitBreakersHighRemainingRq = "circuit_breakers.high.remaining_rq" [when_used],
         counter InitFetchTimeout = "init_fetch_timeout" [when_used],
         histogram UpdateDuration = "update_duration" [when_used],
     }

@@ -1,4 +1,4 @@
-//! LEAST_REQUEST over active connections.
+//! LEAST_REQUEST over active requests; of TCP, over connections.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(super) fn choose(line: &Line, choices: u32, bias: f64) -> Option<&Arc<Host>>
     }
     for _ in 1..choices.max(1) {
         let other = line.random()?;
-        if other.active() < best.active() {
+        if other.requests() < best.requests() {
             best = other;
         }
     }
@@ -36,7 +36,7 @@ fn weighted(hosts: &[Arc<Host>], bias: f64) -> Option<&Arc<Host>> {
     let mut chosen = None;
     // Weighted reservoir: one pass, no list of weights.
     for host in window {
-        let weight = f64::from(host.weight()) / (f64::from(host.active()) + 1.0).powf(bias);
+        let weight = f64::from(host.weight()) / (f64::from(host.requests()) + 1.0).powf(bias);
         sum += weight;
         if fastrand::f64() * sum < weight {
             chosen = Some(host);

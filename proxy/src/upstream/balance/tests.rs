@@ -49,7 +49,7 @@ async fn least_request_avoids_the_busy() {
     fastrand::seed(3);
     let cluster = cluster(LbPolicy::LeastRequest { choices: 2, bias: 1.0 }, &[1, 1, 1, 1]);
     let busy = Arc::clone(cluster.hosts().hosts().next().unwrap());
-    (0..10).for_each(|_| busy.connecting());
+    (0..10).for_each(|_| busy.request_started());
     let counts = distribution(&cluster, 16_000, &Pick::default());
     // Chosen only when drawn twice.
     assert!(counts[0].abs_diff(1000) < 150, "{counts:?}");
@@ -60,7 +60,7 @@ async fn least_request_avoids_the_busy() {
 
 fn apply_choices(choices: u32) -> Arc<Cluster> {
     let cluster = cluster(LbPolicy::LeastRequest { choices, bias: 1.0 }, &[1, 1]);
-    cluster.hosts().hosts().next().unwrap().connecting();
+    cluster.hosts().hosts().next().unwrap().request_started();
     cluster
 }
 
@@ -71,7 +71,7 @@ async fn least_request_by_weight_and_load() {
     let counts = distribution(&cluster, 10_000, &Pick::default());
     assert!(counts[1].abs_diff(7500) < 200, "{counts:?}");
     let heavy = Arc::clone(cluster.hosts().hosts().nth(1).unwrap());
-    (0..2).for_each(|_| heavy.connecting());
+    (0..2).for_each(|_| heavy.request_started());
     // 1 against 3 / 3.
     let counts = distribution(&cluster, 10_000, &Pick::default());
     assert!(counts[1].abs_diff(5000) < 200, "{counts:?}");

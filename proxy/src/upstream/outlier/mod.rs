@@ -1,4 +1,4 @@
-//! Outlier detection for L4 (Envoy: `outlier_detection_impl`): what connections tell about a host, and its ejection.
+//! Outlier detection (Envoy: `outlier_detection_impl`): what connections and answers tell about a host, and its ejection.
 
 pub(super) mod monitor;
 mod statistics;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use config::model::cluster::OutlierDetection;
 use tokio::time::Instant;
 
-pub(super) use monitor::Outcome;
+pub use monitor::Outcome;
 
 use super::cluster::Cluster;
 use super::host::{Flag, Host};

@@ -9,15 +9,21 @@ use tokio::time::Instant;
 
 use super::Ejection;
 
-/// How a connect went.
+/// What became of a connect or a request (Envoy: `Outlier::Result`, `putHttpResponseCode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Connected (Envoy: `LocalOriginConnectSuccessFinal`).
+pub enum Outcome {
+    /// TCP: connected, and no more will be heard (`LocalOriginConnectSuccessFinal`).
     Connected,
-    /// Not within `connect_timeout` (`LocalOriginTimeout`).
+    /// HTTP: there is a connection for the request, whose answer is still to come (`LocalOriginConnectSuccess`).
+    Ready,
+    /// No connection within `connect_timeout` (`LocalOriginTimeout`).
     TimedOut,
+    /// No answer within the timeout of the route or the try (`LocalOriginTimeout` with the status that goes downstream).
+    NoAnswer(u16),
     /// Refused, unreachable, reset (`LocalOriginConnectFailed`).
     Failed,
+    /// An answer with this status; of gRPC, the HTTP status that `grpc-status` in its headers maps to.
+    Status(u16),
 }
 
 /// Made when outlier detection first hears of a host.
@@ -70,21 +76,36 @@ impl Rate {
 }
 
 impl Monitor {
-    /// Counts a connect; the runs that reached their limit with it.
+    /// Counts it; the runs that reached their limit with it.
     pub(super) fn record(&self, config: &OutlierDetection, outcome: Outcome) -> [Option<Ejection>; 2] {
-        let success = outcome == Outcome::Connected;
-        if config.split_external_local_origin_errors {
-            self.local.count(success);
-            let limit = config.consecutive_local_origin_failure;
-            return [reached(&self.run_local, success, limit, Ejection::ConsecutiveLocalOriginFailure), None];
+        match (outcome, config.split_external_local_origin_errors) {
+            (Outcome::Status(status), _) | (Outcome::NoAnswer(status), false) => self.answered(config, status),
+            (Outcome::Connected | Outcome::Ready, true) => self.reached(config, true),
+            (Outcome::TimedOut | Outcome::NoAnswer(_) | Outcome::Failed, true) => self.reached(config, false),
+            // The answer will say.
+            (Outcome::Ready, false) => [None; 2],
+            (Outcome::Connected, false) => self.answered(config, 200),
+            (Outcome::TimedOut, false) => self.answered(config, 504),
+            (Outcome::Failed, false) => self.answered(config, 503),
         }
-        // A failed connect counts as 503, one that timed out as 504: gateway failures both.
+    }
+
+    fn answered(&self, config: &OutlierDetection, status: u16) -> [Option<Ejection>; 2] {
+        let success = !(500..600).contains(&status);
         self.external.count(success);
-        let gateway = config.consecutive_gateway_failure;
+        let (gateway, any) = (config.consecutive_gateway_failure, config.consecutive_5xx);
+        let is_gateway = matches!(status, 502..=504);
         [
-            reached(&self.run_gateway, success, gateway, Ejection::ConsecutiveGatewayFailure),
-            reached(&self.run_5xx, success, config.consecutive_5xx, Ejection::Consecutive5xx),
+            reached(&self.run_gateway, !is_gateway, gateway, Ejection::ConsecutiveGatewayFailure),
+            reached(&self.run_5xx, success, any, Ejection::Consecutive5xx),
         ]
+    }
+
+    /// Whether the host could be reached at all, counted apart from its answers.
+    fn reached(&self, config: &OutlierDetection, success: bool) -> [Option<Ejection>; 2] {
+        self.local.count(success);
+        let limit = config.consecutive_local_origin_failure;
+        [reached(&self.run_local, success, limit, Ejection::ConsecutiveLocalOriginFailure), None]
     }
 
     /// Begins the run anew.
