@@ -13,7 +13,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
-use rustls::version::TLS13;
+use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use chain_only::ChainOnly;
@@ -60,6 +60,11 @@ impl Authority {
     /// The root's certificate, PEM: what others trust.
     pub fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// The root's certificate as it goes over the wire.
+    pub fn root_der(&self) -> &CertificateDer<'static> {
+        &self.root
     }
 
     /// A certificate for a SPIFFE identity such as `spiffe://default/backend`, good for both sides of a handshake.
@@ -117,6 +122,12 @@ impl Authority {
         self.client_with(version, None, &[])
     }
 
+    /// A client of TLS 1.2 or 1.3 with this cryptography, that shows `leaf`, if there is one, and trusts this authority,
+    /// whatever name the server's certificate holds.
+    pub fn any_client(&self, leaf: Option<&Leaf>, alpn: &[&str], provider: Arc<CryptoProvider>) -> Arc<ClientConfig> {
+        client_by(provider, roots(&[self]), &[&TLS12, &TLS13], leaf, alpn)
+    }
+
     fn client_with(
         &self,
         version: &'static SupportedProtocolVersion,
@@ -144,9 +155,19 @@ fn client(
     leaf: Option<&Leaf>,
     alpn: &[&str],
 ) -> Arc<ClientConfig> {
-    let chain = WebPkiServerVerifier::builder_with_provider(roots, provider()).build().expect("roots");
-    let config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[version])
+    client_by(provider(), roots, &[version], leaf, alpn)
+}
+
+fn client_by(
+    provider: Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+    versions: &[&'static SupportedProtocolVersion],
+    leaf: Option<&Leaf>,
+    alpn: &[&str],
+) -> Arc<ClientConfig> {
+    let chain = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build().expect("roots");
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
         .expect("versions")
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(ChainOnly(chain)));

@@ -17,6 +17,7 @@ pub mod control_plane;
 pub mod envoy;
 pub mod hello;
 pub mod http;
+pub mod http_peer;
 pub mod load;
 pub mod mesh_load;
 pub mod mesh_service;
