@@ -16,7 +16,9 @@ pub mod listener;
 pub mod matcher;
 pub mod metadata;
 pub mod rbac;
+pub mod service;
 pub mod tcp_proxy;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tls;
+pub mod tracing;
