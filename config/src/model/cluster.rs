@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::endpoint::Assignment;
 use super::metadata::Fields;
-use crate::reject::Unsupported;
 
 /// A cluster as configured; its endpoints are joined to it in the snapshot.
 #[derive(Clone, Debug)]
@@ -219,39 +218,6 @@ pub enum SubsetFallback {
     KeysSubset,
 }
 
-/// `circuit_breakers.thresholds` of the default priority (L4 knows no other).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CircuitBreakers {
-    /// Open connections to the cluster; default 1024.
-    pub max_connections: u32,
-    /// Connections waiting to be established; default 1024.
-    pub max_pending: u32,
-    /// HTTP requests in flight; default 1024.
-    pub max_requests: u32,
-    /// Retries in flight; default 3.
-    pub max_retries: u32,
-    /// Upstream pools (HTTP).
-    pub max_connection_pools: Option<u32>,
-    /// Publish `remaining_*` gauges.
-    pub track_remaining: bool,
-    /// `per_host_thresholds.max_connections`.
-    pub per_host_max_connections: Option<u32>,
-}
-
-impl Default for CircuitBreakers {
-    fn default() -> Self {
-        Self {
-            max_connections: 1024,
-            max_pending: 1024,
-            max_requests: 1024,
-            max_retries: 3,
-            max_connection_pools: None,
-            track_remaining: false,
-            per_host_max_connections: None,
-        }
-    }
-}
-
 /// `outlier_detection`, Envoy's defaults filled in. Percentages are 0..=100.
 #[derive(Clone, Debug, PartialEq)]
 pub struct OutlierDetection {
@@ -305,57 +271,6 @@ pub struct OutlierDetection {
     pub successful_check_unejects: bool,
 }
 
-/// One active health check.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HealthCheck {
-    /// Time for one probe.
-    pub timeout: Duration,
-    /// Time between probes.
-    pub interval: Duration,
-    /// Random part added to the first probe's start.
-    pub initial_jitter: Duration,
-    /// Random part added to each interval.
-    pub interval_jitter: Duration,
-    /// The same in percent of the interval.
-    pub interval_jitter_percent: u32,
-    /// Interval while unhealthy (`unhealthy_interval`).
-    pub unhealthy_interval: Option<Duration>,
-    /// Interval for the first probe after turning unhealthy.
-    pub unhealthy_edge_interval: Option<Duration>,
-    /// Interval for the first probe after turning healthy.
-    pub healthy_edge_interval: Option<Duration>,
-    /// Interval while the cluster has no traffic; Envoy's default is 60 s.
-    pub no_traffic_interval: Duration,
-    /// The same, while healthy.
-    pub no_traffic_healthy_interval: Option<Duration>,
-    /// Failures until unhealthy.
-    pub unhealthy_threshold: u32,
-    /// Successes until healthy (the first success counts at once).
-    pub healthy_threshold: u32,
-    /// Keep the probe's connection; Envoy's default is true.
-    pub reuse_connection: bool,
-    /// Log every failed probe.
-    pub always_log_failures: bool,
-    /// Where events go (`event_logger` file sinks, `event_log_path`).
-    pub event_logs: Box<[Arc<str>]>,
-    /// What is sent and expected.
-    pub probe: Probe,
-}
-
-/// What a health check does.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Probe {
-    /// Connect; with `send`, write it and expect every `receive` block in order in the answer.
-    Tcp {
-        /// Bytes to write.
-        send: Option<Box<[u8]>>,
-        /// Blocks to find in order.
-        receive: Box<[Box<[u8]>]>,
-    },
-    /// HTTP: needs the HTTP engine, so the host counts as healthy and the check is reported as not run.
-    Unsupported(Unsupported),
-}
-
 /// `HttpProtocolOptions`: of use to the control plane's own clusters only in this version.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HttpOptions {
@@ -369,8 +284,12 @@ pub struct HttpOptions {
     pub max_stream_duration: Option<Duration>,
 }
 
+mod circuit;
+mod health_check;
 mod transport;
 
+pub use circuit::{CircuitBreakers, Priority, RetryBudget, Thresholds};
+pub use health_check::{GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeCodec, ProbeHeader, ProbeHeaderAction};
 pub use transport::{Transport, TransportMatch, takes};
 
 pub(crate) mod proto;

@@ -67,6 +67,8 @@ pub struct HealthCheckOverride {
     pub port: Option<u16>,
     /// Another address.
     pub address: Option<super::address::Address>,
+    /// The authority of HTTP and gRPC probes.
+    pub hostname: Option<Arc<str>>,
     /// The endpoint is never probed.
     pub disabled: bool,
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use config::model::cluster::CircuitBreakers;
+use config::model::cluster::Thresholds;
 use http::{Response, StatusCode};
 use regex::Regex;
 use serde::Serialize;
@@ -90,10 +90,9 @@ fn numbers(host: &Host) -> Vec<(&'static str, u64, bool)> {
     ]
 }
 
-/// The high priority has no settings here: nothing is ever sent with it.
-fn thresholds(cluster: &Cluster) -> [(&'static str, CircuitBreakers); 2] {
+fn thresholds(cluster: &Cluster) -> [(&'static str, Thresholds); 2] {
     let limits = cluster.config().circuit_breakers.as_deref().copied().unwrap_or_default();
-    [("default", limits), ("high", CircuitBreakers::default())]
+    [("default", limits.default), ("high", limits.high)]
 }
 
 /// `envoy.admin.v3.Clusters`, one cluster at a time.

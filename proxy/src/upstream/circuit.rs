@@ -3,20 +3,10 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use config::model::cluster::CircuitBreakers;
+use config::model::cluster::{Priority, Thresholds};
 
 use super::cluster::Cluster;
 use crate::metrics::ClusterStat;
-
-/// Which thresholds count (`core.v3.RoutingPriority`). TCP knows the default only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Priority {
-    /// DEFAULT.
-    #[default]
-    Default,
-    /// HIGH.
-    High,
-}
 
 /// What is in use of a cluster's budget.
 #[derive(Debug, Default)]
@@ -90,16 +80,6 @@ impl Circuit {
 }
 
 impl Resource {
-    fn max(self, limits: &CircuitBreakers) -> u32 {
-        match self {
-            Self::Connections => limits.max_connections,
-            Self::Pending => limits.max_pending,
-            Self::Requests => limits.max_requests,
-            Self::Retries => limits.max_retries,
-            Self::Pools => limits.max_connection_pools.unwrap_or(u32::MAX),
-        }
-    }
-
     const fn open(self, priority: Priority) -> ClusterStat {
         use ClusterStat as S;
         match (self, priority) {
@@ -138,16 +118,14 @@ impl Resource {
 pub(super) struct Budget<'a> {
     cluster: &'a Cluster,
     priority: Priority,
-    limits: CircuitBreakers,
+    limits: Thresholds,
 }
 
 impl<'a> Budget<'a> {
     pub(super) fn new(cluster: &'a Cluster, priority: Priority) -> Self {
-        let entry = cluster.peek();
-        let limits = match priority {
-            Priority::Default => entry.entry().cluster.circuit_breakers.as_deref().copied().unwrap_or_default(),
-            Priority::High => CircuitBreakers::default(),
-        };
+        let hosts = cluster.peek();
+        let breakers = hosts.entry().cluster.circuit_breakers.as_deref();
+        let limits = breakers.map(|b| b.of(priority)).unwrap_or_default();
         Self { cluster, priority, limits }
     }
 
@@ -192,13 +170,25 @@ impl<'a> Budget<'a> {
     }
 
     fn max(&self, resource: Resource) -> u32 {
-        resource.max(&self.limits)
+        match resource {
+            Resource::Connections => self.limits.max_connections,
+            Resource::Pending => self.limits.max_pending,
+            Resource::Requests => self.limits.max_requests,
+            Resource::Retries => self.limits.retry_budget.map_or(self.limits.max_retries, |budget| {
+                let count = |resource| u64::from(self.count(resource).load(Ordering::Relaxed));
+                let requests = count(Resource::Requests) + count(Resource::Pending);
+                ((budget.percent / 100.0 * requests as f64) as u32).max(budget.min_concurrency)
+            }),
+            Resource::Pools => self.limits.max_connection_pools.unwrap_or(u32::MAX),
+        }
     }
 
     fn publish(&self, resource: Resource) {
         if self.limits.track_remaining {
             let used = self.count(resource).load(Ordering::Relaxed);
-            let left = self.max(resource).saturating_sub(used);
+            // What a budget leaves changes with the requests: Envoy says 0 then.
+            let budgeted = resource == Resource::Retries && self.limits.retry_budget.is_some();
+            let left = if budgeted { 0 } else { self.max(resource).saturating_sub(used) };
             self.cluster.stats().set(resource.remaining(self.priority), i64::from(left));
         }
     }

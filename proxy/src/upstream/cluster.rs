@@ -177,7 +177,7 @@ impl Cluster {
             self.stats.inc(ClusterStat::UpstreamCxNoneHealthy);
             return Err(PickError::NoHealthyUpstream);
         };
-        let limit = hosts.entry().cluster.circuit_breakers.as_ref().and_then(|c| c.per_host_max_connections);
+        let limit = hosts.entry().cluster.circuit_breakers.as_ref().and_then(|c| c.default.per_host_max_connections);
         if limit.is_some_and(|limit| host.active() >= limit) {
             self.stats.inc(ClusterStat::UpstreamCxOverflow);
             return Err(PickError::Overflow);

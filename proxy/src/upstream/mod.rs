@@ -34,7 +34,8 @@ mod testing;
 mod tests;
 pub(crate) mod transport;
 
-pub use circuit::Priority;
+pub use config::model::cluster::Priority;
+
 pub use cluster::{Cluster, Pick, PickError, Predicates};
 pub use clusters::Clusters;
 pub use connect::{Connected, Pooled, connect, connect_before, connect_pooled};

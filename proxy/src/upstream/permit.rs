@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use config::model::cluster::Priority;
 use tokio_util::sync::CancellationToken;
 
-use super::circuit::{Budget, Priority, Resource};
+use super::circuit::{Budget, Resource};
 use super::cluster::{Cluster, PickError};
 use super::host::Host;
 use crate::metrics::ClusterStat;

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use config::model::cluster::Priority;
 use tokio_util::sync::CancellationToken;
 
-use super::circuit::{Budget, Priority, Resource};
+use super::circuit::{Budget, Resource};
 use super::cluster::{Cluster, PickError};
 use super::host::Host;
 use super::permit::{Attempt, count_end, removal};

@@ -130,6 +130,7 @@ pub(super) fn check(send: Option<&str>, receive: &[&str]) -> HealthCheck {
         healthy_threshold: 3,
         reuse_connection: true,
         always_log_failures: false,
+        always_log_successes: false,
         event_logs: Box::default(),
         probe: Probe::Tcp {
             send: send.map(|s| s.as_bytes().into()),

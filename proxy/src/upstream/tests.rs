@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use config::model::cluster::{CircuitBreakers, Discovery, LbCommon};
+use config::model::cluster::{CircuitBreakers, Discovery, LbCommon, Thresholds};
 use config::model::endpoint::{Assignment, Health};
 use config::snapshot::{Changes, Snapshot};
 
@@ -169,12 +169,8 @@ async fn localities_by_weight() {
 async fn circuit_breakers() {
     let clusters = clusters();
     let mut settings = config("a");
-    settings.circuit_breakers = Some(Box::new(CircuitBreakers {
-        max_connections: 2,
-        max_pending: 1,
-        track_remaining: true,
-        ..CircuitBreakers::default()
-    }));
+    let default = Thresholds { max_connections: 2, max_pending: 1, track_remaining: true, ..Thresholds::default() };
+    settings.circuit_breakers = Some(Box::new(CircuitBreakers { default, ..CircuitBreakers::default() }));
     let cluster = apply(&clusters, settings, plain(endpoints(1)));
     let stats = Arc::clone(cluster.stats());
     let first = cluster.admit().unwrap();
@@ -193,8 +189,8 @@ async fn circuit_breakers() {
 async fn per_host_limit() {
     let clusters = clusters();
     let mut settings = config("a");
-    let limits = CircuitBreakers { per_host_max_connections: Some(1), ..CircuitBreakers::default() };
-    settings.circuit_breakers = Some(Box::new(limits));
+    let default = Thresholds { per_host_max_connections: Some(1), ..Thresholds::default() };
+    settings.circuit_breakers = Some(Box::new(CircuitBreakers { default, ..CircuitBreakers::default() }));
     let cluster = apply(&clusters, settings, plain(endpoints(1)));
     cluster.pick(&Pick::default()).unwrap().connecting();
     assert_eq!(cluster.pick(&Pick::default()).unwrap_err(), PickError::Overflow);

@@ -213,14 +213,17 @@ fn health(status: core::HealthStatus) -> Health {
 
 fn health_check(cx: &mut Context, config: HealthCheckConfig) -> Result<Option<Box<HealthCheckOverride>>, Rejection> {
     let HealthCheckConfig { port_value, hostname, address, disable_active_health_check } = config;
-    immaterial(hostname, "the Host header of an HTTP probe; HTTP health checks are reported as not run");
     let port = cx.port("port_value", port_value)?;
     let address = match address {
         None => None,
         Some(a) => Some(cx.at("address", |cx| address::address(cx, a))?),
     };
-    let found =
-        HealthCheckOverride { port: (port != 0).then_some(port), address, disabled: disable_active_health_check };
+    let found = HealthCheckOverride {
+        port: (port != 0).then_some(port),
+        address,
+        hostname: (!hostname.is_empty()).then(|| hostname.into()),
+        disabled: disable_active_health_check,
+    };
     Ok((found != HealthCheckOverride::default()).then(|| Box::new(found)))
 }
 

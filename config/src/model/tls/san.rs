@@ -47,3 +47,17 @@ pub enum Pattern {
     /// RE2 full match.
     Regex(Box<Regex>),
 }
+
+impl PartialEq for StringMatch {
+    fn eq(&self, other: &Self) -> bool {
+        let same = match (&self.pattern, &other.pattern) {
+            (Pattern::Exact(a), Pattern::Exact(b))
+            | (Pattern::Prefix(a), Pattern::Prefix(b))
+            | (Pattern::Suffix(a), Pattern::Suffix(b))
+            | (Pattern::Contains(a), Pattern::Contains(b)) => a == b,
+            (Pattern::Regex(a), Pattern::Regex(b)) => a.as_str() == b.as_str(),
+            _ => false,
+        };
+        same && self.ignore_case == other.ignore_case
+    }
+}

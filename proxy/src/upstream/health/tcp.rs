@@ -36,7 +36,7 @@ impl<'a> Prober<'a> {
     ) -> Self {
         let (send, receive) = match &check.probe {
             Probe::Tcp { send, receive } => (send.as_deref().unwrap_or_default(), &**receive),
-            Probe::Unsupported(_) => (&[][..], &[][..]),
+            Probe::Http(_) | Probe::Grpc(_) | Probe::Unsupported(_) => (&[][..], &[][..]),
         };
         Self { host, address, options, send, receive, reuse: check.reuse_connection, kept: None }
     }

@@ -1,5 +1,7 @@
 //! `health_checks`.
 
+mod http;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +11,11 @@ use envoy_types::pb::envoy::extensions::health_check::event_sinks::file::v3::Hea
 
 use crate::model::cluster::{HealthCheck, Probe};
 use crate::model::extension;
-use crate::reject::{Context, Rejection, immaterial};
+use crate::reject::{Context, Rejection};
 
 /// Envoy's default `no_traffic_interval`.
 const NO_TRAFFIC: Duration = Duration::from_secs(60);
-const NOT_RUN: &str = "only TCP health checks run: the hosts count as healthy";
+const NOT_RUN: &str = "only TCP, HTTP and gRPC health checks run: the hosts count as healthy";
 
 /// One health check.
 pub(super) fn health_check(cx: &mut Context, check: core::HealthCheck) -> Result<HealthCheck, Rejection> {
@@ -43,9 +45,9 @@ pub(super) fn health_check(cx: &mut Context, check: core::HealthCheck) -> Result
     } = check;
     cx.ignore("alt_port", &alt_port, "probes go to the endpoint's own port");
     cx.ignore("event_service", &event_service, "no events are sent to a service");
-    cx.ignore("always_log_health_check_success", &always_log_health_check_success, "only failures are logged");
-    immaterial(tls_options, "probes are not encrypted: a cluster with TLS refuses its connections");
-    immaterial(transport_socket_match_criteria, "chooses among transport_socket_matches, which are not supported");
+    cx.ignore("tls_options", &tls_options, "probes offer the protocols that the cluster's transport socket says");
+    let criteria = &transport_socket_match_criteria;
+    cx.ignore("transport_socket_match_criteria", criteria, "probes are encrypted as traffic to the endpoint is");
     let over = |field, value| cx.longer_than(field, value, Duration::ZERO);
     Ok(HealthCheck {
         timeout: cx.required("timeout", over("timeout", timeout)?)?,
@@ -62,6 +64,7 @@ pub(super) fn health_check(cx: &mut Context, check: core::HealthCheck) -> Result
         healthy_threshold: cx.required("healthy_threshold", healthy_threshold)?.value,
         reuse_connection: reuse_connection.is_none_or(|f| f.value),
         always_log_failures: always_log_health_check_failures,
+        always_log_successes: always_log_health_check_success,
         event_logs: event_logs(cx, event_log_path, event_logger)?,
         probe: probe(cx, health_checker)?,
     })
@@ -94,20 +97,20 @@ fn event_logs(
 }
 
 fn probe(cx: &mut Context, checker: Option<HealthChecker>) -> Result<Probe, Rejection> {
-    let field = match cx.required("health_checker", checker)? {
-        HealthChecker::TcpHealthCheck(check) => return cx.at("tcp_health_check", |cx| tcp(cx, check)),
+    match cx.required("health_checker", checker)? {
+        HealthChecker::TcpHealthCheck(check) => cx.at("tcp_health_check", |cx| tcp(cx, check)),
         HealthChecker::HttpHealthCheck(check) => {
-            cx.at("http_health_check", |cx| cx.not_empty("path", &check.path))?;
-            "http_health_check"
+            cx.at("http_health_check", |cx| http::probe(cx, check)).map(|probe| Probe::Http(Box::new(probe)))
         }
-        HealthChecker::GrpcHealthCheck(_) => "grpc_health_check",
+        HealthChecker::GrpcHealthCheck(check) => {
+            cx.at("grpc_health_check", |cx| http::grpc(cx, check)).map(|probe| Probe::Grpc(Box::new(probe)))
+        }
         HealthChecker::CustomHealthCheck(check) => {
             cx.at("custom_health_check", |cx| cx.not_empty("name", &check.name))?;
-            "custom_health_check"
+            cx.note("custom_health_check", NOT_RUN);
+            Ok(Probe::Unsupported(cx.unsupported("custom_health_check", "custom_health_check")))
         }
-    };
-    cx.note(field, NOT_RUN);
-    Ok(Probe::Unsupported(cx.unsupported(field, field)))
+    }
 }
 
 fn tcp(cx: &mut Context, check: TcpHealthCheck) -> Result<Probe, Rejection> {
@@ -137,3 +140,6 @@ fn unhex(text: &[u8]) -> Option<Box<[u8]>> {
     let (pairs, []) = text.as_chunks::<2>() else { return None };
     pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::cluster::{
     CircuitBreakers, Discovery, DnsFamily, HappyEyeballs, HashFunction, HttpOptions, IpFamily, LbPolicy,
-    OutlierDetection, Probe, RingHash, SubsetFallback,
+    OutlierDetection, Probe, RetryBudget, RingHash, SubsetFallback, Thresholds,
 };
 use crate::model::testing::{self, address, filter, merge, path, paths, url};
 use crate::store::{Parsed, parse_cluster};
@@ -123,15 +123,23 @@ fn subsets_with_their_fallbacks() {
 }
 
 #[test]
-fn thresholds_of_the_default_priority_count() {
+fn thresholds_by_priority() {
     let breakers = good(json!({"circuitBreakers": {"thresholds": [
-        {"priority": "HIGH", "maxConnections": 1}, {"maxConnections": 2, "trackRemaining": true}, {"maxConnections": 3}],
+        {"priority": "HIGH", "maxConnections": 1, "retryBudget": {"budgetPercent": {"value": 25}}},
+        {"maxConnections": 2, "trackRemaining": true}, {"maxConnections": 3}],
         "perHostThresholds": [{"maxConnections": 4}]}}));
     let expected = CircuitBreakers {
-        max_connections: 2,
-        track_remaining: true,
-        per_host_max_connections: Some(4),
-        ..CircuitBreakers::default()
+        default: Thresholds {
+            max_connections: 2,
+            track_remaining: true,
+            per_host_max_connections: Some(4),
+            ..Thresholds::default()
+        },
+        high: Thresholds {
+            max_connections: 1,
+            retry_budget: Some(RetryBudget { percent: 25.0, min_concurrency: 3 }),
+            ..Thresholds::default()
+        },
     };
     assert_eq!(breakers.circuit_breakers.as_deref(), Some(&expected));
     assert!(good(json!({"circuitBreakers": {"thresholds": [{}]}})).circuit_breakers.is_none());
@@ -158,15 +166,6 @@ fn health_checks_send_and_expect_bytes() {
     };
     assert_eq!(cluster.health_checks[0].probe, expected);
     assert_eq!(cluster.health_checks[0].no_traffic_interval, Duration::from_secs(60));
-}
-
-#[test]
-fn an_http_health_check_is_reported_and_not_run() {
-    let check = json!({"timeout": "1s", "interval": "2s", "unhealthyThreshold": 1, "healthyThreshold": 1,
-        "httpHealthCheck": {"path": "/"}});
-    let parsed = parse(json!({"healthChecks": [check]})).unwrap();
-    assert_eq!(paths(&parsed.ignored), ["health_checks[0].http_health_check"]);
-    assert!(matches!(parsed.value.health_checks[0].probe, Probe::Unsupported(_)));
 }
 
 #[test]
