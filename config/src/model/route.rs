@@ -1,0 +1,192 @@
+//! Routes: which request goes where, and what is done to it on the way (`config.route.v3.RouteConfiguration`).
+//!
+//! What lower levels inherit (retry policies, mirrors, buffer limits) is resolved: a route holds what is in force for
+//! it, shared with the level it comes from.
+
+mod forward;
+mod hash;
+mod matching;
+mod mutation;
+pub(crate) mod proto;
+mod redirect;
+mod retry;
+mod rewrite;
+mod template;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, StatusCode};
+
+pub use self::forward::{
+    ClusterRef, ClusterSpecifier, ConnectConfig, Forward, HostRewrite, InternalRedirect, MaxStreamDuration, Mirror, PathRewrite,
+    Priority, RedirectPredicate, Upgrade, WeightSource, WeightedCluster, WeightedClusters,
+};
+pub use self::hash::{CookieHash, HashPolicy, HashSource};
+pub use self::matching::{
+    CookieMatch, HeaderKey, HeaderMatch, HeaderTest, PathMatch, QueryMatch, QueryTest, RouteMatch, RuntimeFraction,
+    TlsMatch,
+};
+pub use self::mutation::{AppendAction, HeaderAdd, HeaderFormat, HeaderMutation, HeaderMutations};
+pub use self::redirect::{Redirect, RedirectPath, RedirectScheme};
+pub use self::retry::{
+    BackOff, HostPredicate, RateLimitedBackOff, ResetHeader, ResetHeaderFormat, RetryOn, RetryPolicy, RetryPriority,
+};
+pub use self::rewrite::{RegexRewrite, SubstitutionError, SubstitutionPart};
+pub use self::template::{PathTemplate, RewritePart, RewriteTemplate, TemplateError};
+
+use super::access_log::{Format, Template};
+use super::metadata::Metadata;
+
+/// A route configuration.
+#[derive(Clone, Debug)]
+pub struct RouteConfiguration {
+    /// `name`; empty for an inline one that has none.
+    pub name: Arc<str>,
+    /// In order; each domain stands in one of them only.
+    pub virtual_hosts: Box<[VirtualHost]>,
+    /// `request_headers_to_add`, `request_headers_to_remove`.
+    pub request_headers: HeaderMutations,
+    /// `response_headers_to_add`, `response_headers_to_remove`.
+    pub response_headers: HeaderMutations,
+    /// `most_specific_header_mutations_wins`: the route's mutations are applied last instead of first.
+    pub most_specific_last: bool,
+    /// `internal_only_headers`: taken off requests that come from outside.
+    pub internal_only_headers: Box<[HeaderName]>,
+    /// `validate_clusters`; `None`: the default, which is to validate inline configurations only.
+    pub validate_clusters: Option<bool>,
+    /// `ignore_port_in_host_matching`.
+    pub ignore_port: bool,
+    /// `vhost_header`: the header that is looked at in the place of the authority.
+    pub vhost_header: Option<HeaderName>,
+    /// `ignore_path_parameters_in_path_matching`: `;…` is cut off the path before it is matched.
+    pub ignore_path_parameters: bool,
+    /// `metadata`.
+    pub metadata: Option<Arc<Metadata>>,
+}
+
+/// `VirtualHost`.
+#[derive(Clone, Debug)]
+pub struct VirtualHost {
+    /// `name`, of statistics and logs.
+    pub name: Arc<str>,
+    /// Lower-case: exact names, `*suffix`, `prefix*`, `*`.
+    pub domains: Box<[Box<str>]>,
+    /// In order: the first that matches wins.
+    pub routes: Box<[Arc<Route>]>,
+    /// `require_tls`.
+    pub require_tls: RequireTls,
+    /// `virtual_clusters`: classes of requests with statistics of their own.
+    pub virtual_clusters: Box<[VirtualCluster]>,
+    /// `request_headers_to_add`, `request_headers_to_remove`.
+    pub request_headers: HeaderMutations,
+    /// `response_headers_to_add`, `response_headers_to_remove`.
+    pub response_headers: HeaderMutations,
+    /// `include_request_attempt_count`: `x-envoy-attempt-count` towards the upstream.
+    pub attempt_count_in_request: bool,
+    /// `include_attempt_count_in_response`.
+    pub attempt_count_in_response: bool,
+    /// `include_is_timeout_retry_header`: `x-envoy-is-timeout-retry` towards the upstream.
+    pub timeout_retry_in_request: bool,
+    /// `metadata`.
+    pub metadata: Option<Arc<Metadata>>,
+}
+
+/// `VirtualHost.TlsRequirementType`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequireTls {
+    /// Nobody is redirected.
+    #[default]
+    None,
+    /// Requests from outside.
+    ExternalOnly,
+    /// All.
+    All,
+}
+
+/// `VirtualCluster`.
+#[derive(Clone, Debug)]
+pub struct VirtualCluster {
+    /// Of its statistics: `vhost.<virtual host>.vcluster.<name>.…`.
+    pub name: Arc<str>,
+    /// All must hold; never empty.
+    pub headers: Box<[HeaderMatch]>,
+}
+
+/// `Route`.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// `name`; may be empty.
+    pub name: Arc<str>,
+    /// Which requests.
+    pub matches: RouteMatch,
+    /// What is done with them.
+    pub action: Action,
+    /// `request_headers_to_add`, `request_headers_to_remove`.
+    pub request_headers: HeaderMutations,
+    /// `response_headers_to_add`, `response_headers_to_remove`.
+    pub response_headers: HeaderMutations,
+    /// Bytes of a request's body that are kept for retries and mirrors: `request_body_buffer_limit`, or
+    /// `per_request_buffer_limit_bytes`, of the route or of its virtual host.
+    pub buffer_limit: Option<BufferLimit>,
+    /// `stat_prefix`: statistics under `vhost.<virtual host>.route.<stat_prefix>`.
+    pub stat_prefix: Option<Arc<str>>,
+    /// `decorator`.
+    pub decorator: Option<Box<Decorator>>,
+    /// `metadata`.
+    pub metadata: Option<Arc<Metadata>>,
+}
+
+/// How much of a request's body is kept for another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BufferLimit {
+    /// `request_body_buffer_limit`: this much.
+    Exactly(u64),
+    /// `per_request_buffer_limit_bytes`: this much, but not more than `per_connection_buffer_limit_bytes`.
+    AtMost(u32),
+}
+
+/// `Decorator`: the name of the span.
+#[derive(Clone, Debug)]
+pub struct Decorator {
+    /// `operation`; never empty.
+    pub operation: Box<str>,
+    /// `propagate`: told to the upstream and the client in `x-envoy-decorator-operation`.
+    pub propagate: bool,
+}
+
+/// What is done with a request.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// `route`.
+    Forward(Box<Forward>),
+    /// `redirect`.
+    Redirect(Box<Redirect>),
+    /// `direct_response`.
+    Direct(Box<DirectResponse>),
+}
+
+/// `DirectResponseAction`.
+#[derive(Clone, Debug)]
+pub struct DirectResponse {
+    /// 200 to 599.
+    pub status: StatusCode,
+    /// Empty: none.
+    pub body: Bytes,
+    /// `body_format`: what the body is written into (`%LOCAL_REPLY_BODY%`).
+    pub format: Option<Box<BodyFormat>>,
+}
+
+/// `SubstitutionFormatString` of a body.
+#[derive(Clone, Debug)]
+pub struct BodyFormat {
+    /// Text or JSON.
+    pub format: Format,
+    /// `content_type`; `None`: `text/plain` for a text and `application/json` for JSON.
+    pub content_type: Option<http::HeaderValue>,
+    /// `omit_empty_values`.
+    pub omit_empty: bool,
+}
+
+/// Literal text and operators whose absent values are empty, for headers, paths and hosts.
+pub type Substitution = Template;
