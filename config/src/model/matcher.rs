@@ -7,6 +7,7 @@ mod regex;
 mod text;
 mod tree;
 
+pub(crate) use self::regex::{full_match, search};
 pub use self::text::{TextMatch, TextPattern};
 pub use self::tree::{Domains, IpRange, Map, Tree, TreeKind};
 

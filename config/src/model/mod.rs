@@ -17,6 +17,7 @@ pub mod matcher;
 pub mod metadata;
 pub mod rbac;
 pub mod service;
+pub mod route;
 pub mod tcp_proxy;
 #[cfg(test)]
 pub(crate) mod testing;

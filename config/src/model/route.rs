@@ -19,8 +19,8 @@ use bytes::Bytes;
 use http::{HeaderName, StatusCode};
 
 pub use self::forward::{
-    ClusterRef, ClusterSpecifier, ConnectConfig, Forward, HostRewrite, InternalRedirect, MaxStreamDuration, Mirror, PathRewrite,
-    Priority, RedirectPredicate, Upgrade, WeightSource, WeightedCluster, WeightedClusters,
+    ClusterRef, ClusterSpecifier, ConnectConfig, Forward, HostRewrite, InternalRedirect, MaxStreamDuration, Mirror,
+    PathRewrite, Priority, RedirectPredicate, Upgrade, WeightSource, WeightedCluster, WeightedClusters,
 };
 pub use self::hash::{CookieHash, HashPolicy, HashSource};
 pub use self::matching::{
@@ -35,8 +35,10 @@ pub use self::retry::{
 pub use self::rewrite::{RegexRewrite, SubstitutionError, SubstitutionPart};
 pub use self::template::{PathTemplate, RewritePart, RewriteTemplate, TemplateError};
 
-use super::access_log::{Format, Template};
+use super::access_log::Template;
 use super::metadata::Metadata;
+use super::metadata::proto::Interner;
+use crate::reject::{Context, Ignored, Rejection, Unsupported};
 
 /// A route configuration.
 #[derive(Clone, Debug)]
@@ -173,20 +175,20 @@ pub struct DirectResponse {
     pub status: StatusCode,
     /// Empty: none.
     pub body: Bytes,
-    /// `body_format`: what the body is written into (`%LOCAL_REPLY_BODY%`).
-    pub format: Option<Box<BodyFormat>>,
-}
-
-/// `SubstitutionFormatString` of a body.
-#[derive(Clone, Debug)]
-pub struct BodyFormat {
-    /// Text or JSON.
-    pub format: Format,
-    /// `content_type`; `None`: `text/plain` for a text and `application/json` for JSON.
-    pub content_type: Option<http::HeaderValue>,
-    /// `omit_empty_values`.
-    pub omit_empty: bool,
 }
 
 /// Literal text and operators whose absent values are empty, for headers, paths and hosts.
 pub type Substitution = Template;
+
+impl RouteConfiguration {
+    /// Reads a `config.route.v3.RouteConfiguration`, and tells which of its fields are not honoured.
+    ///
+    /// # Errors
+    /// As Envoy refuses it. The inner error: a part of it can't be run.
+    pub fn read(body: &[u8]) -> Result<(Result<Self, Unsupported>, Box<[Ignored]>), Rejection> {
+        let mut cx = Context::default();
+        let config = cx.decode(body)?;
+        let read = proto::configuration(&mut cx, &mut Interner::default(), config)?;
+        Ok((read, cx.into_ignored()))
+    }
+}

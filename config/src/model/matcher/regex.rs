@@ -13,18 +13,24 @@ const SIZE_LIMIT: usize = 10 << 20;
 ///
 /// # Errors
 /// It is none, or one that only RE2 has.
-pub(super) fn full_match(pattern: &str) -> Result<Regex, Box<str>> {
+pub(crate) fn full_match(pattern: &str) -> Result<Regex, Box<str>> {
     // On its own first, so that an unbalanced group can't reach beyond it.
     let translated = translate(pattern)?;
-    let build = |text: &str| {
-        RegexBuilder::new(text)
-            .unicode(false)
-            .size_limit(SIZE_LIMIT)
-            .build()
-            .map_err(|e| Box::<str>::from(e.to_string()))
-    };
     build(&translated)?;
     build(&format!(r"\A(?:{translated})\z"))
+}
+
+/// Compiles `pattern` to find it anywhere (RE2's `GlobalReplace`).
+///
+/// # Errors
+/// As [`full_match`].
+pub(crate) fn search(pattern: &str) -> Result<Regex, Box<str>> {
+    build(&translate(pattern)?)
+}
+
+fn build(text: &str) -> Result<Regex, Box<str>> {
+    let built = RegexBuilder::new(text).unicode(false).size_limit(SIZE_LIMIT).build();
+    built.map_err(|e| e.to_string().into())
 }
 
 fn translate(pattern: &str) -> Result<String, Box<str>> {

@@ -4,16 +4,16 @@
 mod cluster;
 mod forward;
 mod hash;
-mod matching;
-mod mutation;
+pub(crate) mod matching;
+pub(crate) mod mutation;
 mod redirect;
 mod redirects;
 mod retry;
 mod rewrite;
 mod route;
 
-pub(crate) use matching::header_matches;
-pub(crate) use mutation::{header_add, header_mutations, header_name};
+use matching::header_matches;
+use mutation::{header_mutations, header_name};
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,10 +21,9 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::config::route::v3 as pb;
 use pb::virtual_host::TlsRequirementType;
 
-use self::matching::header_matches as matches;
 use super::{Mirror, RequireTls, RetryPolicy, RouteConfiguration, VirtualCluster, VirtualHost};
 use crate::model::metadata::proto::{Interner, metadata};
-use crate::reject::{Context, IsSet, Rejection, Unsupported, immaterial};
+use crate::reject::{Context, IsSet, Rejection, Unsupported};
 
 /// A part, or what in it can't be run: a rule that is not understood must not be passed over.
 pub(crate) type Part<T> = Result<Result<T, Unsupported>, Rejection>;
@@ -195,8 +194,7 @@ fn virtual_host(cx: &mut Context, scope: &mut Scope<'_>, host: pb::VirtualHost) 
         Some(policy) => Some(Arc::new(run!(cx.at("retry_policy", |cx| retry::policy(cx, scope.interner, policy))?))),
     };
     let buffer_limit = route::buffer_limit(cx, per_request_buffer_limit_bytes, request_body_buffer_limit)?;
-    let mut inner =
-        Scope { interner: &mut *scope.interner, max_body: scope.max_body, mirrors, retry, buffer_limit };
+    let mut inner = Scope { interner: &mut *scope.interner, max_body: scope.max_body, mirrors, retry, buffer_limit };
     let mut converted = Vec::with_capacity(routes.len());
     for (i, route) in routes.into_iter().enumerate() {
         converted.push(Arc::new(run!(cx.item("routes", i, |cx| route::route(cx, &mut inner, route))?)));
@@ -245,7 +243,7 @@ fn virtual_clusters(
             if headers.is_empty() {
                 return Err(cx.reject("headers", "virtual clusters must define 'headers'"));
             }
-            matches(cx, "headers", headers)
+            header_matches(cx, "headers", headers)
         });
         converted.push(VirtualCluster { name: scope.interner.string(&name), headers: run!(headers?) });
     }
@@ -256,6 +254,3 @@ fn virtual_clusters(
 fn first_set(cx: &Context, fields: &[(&str, &dyn IsSet)]) -> Option<Unsupported> {
     fields.iter().find(|(_, value)| value.is_set()).map(|(field, _)| cx.unsupported(field, field))
 }
-
-#[cfg(test)]
-mod tests;

@@ -117,10 +117,10 @@ impl RetryOn {
     }
 
     fn words(text: &str, known: &[(&'static str, Self)]) -> Self {
-        text.split(',').map(str::trim).filter_map(|word| known.iter().find(|(name, _)| *name == word)).fold(
-            Self::default(),
-            |all, (_, one)| all.union(*one),
-        )
+        text.split(',')
+            .map(str::trim)
+            .filter_map(|word| known.iter().find(|(name, _)| *name == word))
+            .fold(Self::default(), |all, (_, one)| all.union(*one))
     }
 
     /// Both.

@@ -41,7 +41,9 @@ impl RegexRewrite {
         let mut literal = String::new();
         let mut chars = substitution.chars();
         while let Some(c) = chars.next() {
-            let c = if c == '\\' { chars.next().ok_or(SubstitutionError::Escape)? } else {
+            let c = if c == '\\' {
+                chars.next().ok_or(SubstitutionError::Escape)?
+            } else {
                 literal.push(c);
                 continue;
             };
@@ -100,7 +102,10 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_api() {
-        assert_eq!(replaced("^/service/([^/]+)(/.*)$", r"\2/instance/\1", "/service/foo/v1/api"), "/v1/api/instance/foo");
+        assert_eq!(
+            replaced("^/service/([^/]+)(/.*)$", r"\2/instance/\1", "/service/foo/v1/api"),
+            "/v1/api/instance/foo"
+        );
         assert_eq!(replaced("one", "two", "/xxx/one/yyy/one/zzz"), "/xxx/two/yyy/two/zzz");
         assert_eq!(replaced("^(.*?)one(.*)$", r"\1two\2", "/xxx/one/yyy/one/zzz"), "/xxx/two/yyy/one/zzz");
         assert_eq!(replaced("(?i)/xxx/", "/yyy/", "/aaa/XxX/bbb"), "/aaa/yyy/bbb");

@@ -232,7 +232,9 @@ impl RewriteTemplate {
         for part in &self.parts {
             match part {
                 RewritePart::Literal(literal) => out.extend_from_slice(literal.as_bytes()),
-                RewritePart::Variable(group) => out.extend_from_slice(captures.get(*group).map_or(&[], |g| g.as_bytes())),
+                RewritePart::Variable(group) => {
+                    out.extend_from_slice(captures.get(*group).map_or(&[], |g| g.as_bytes()))
+                }
             }
         }
         Some(out)

@@ -29,7 +29,9 @@ fn policy(cx: &mut Context, policy: pb::HashPolicy) -> Result<Option<HashPolicy>
             };
             Ok(HashSource::Header { name: header_key(cx, "header_name", &header_name)?, rewrite })
         })?,
-        PolicySpecifier::Cookie(cookie) => HashSource::Cookie(Box::new(cx.at("cookie", |cx| self::cookie(cx, cookie))?)),
+        PolicySpecifier::Cookie(cookie) => {
+            HashSource::Cookie(Box::new(cx.at("cookie", |cx| self::cookie(cx, cookie))?))
+        }
         PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true }) => HashSource::SourceIp,
         PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: false }) => return Ok(None),
         PolicySpecifier::QueryParameter(QueryParameter { name }) => {

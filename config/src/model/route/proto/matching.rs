@@ -63,9 +63,7 @@ pub(super) fn route_match(cx: &mut Context, interner: &mut Interner, matches: pb
         grpc: grpc.is_some_and(|GrpcRouteMatchOptions {}| true),
         fraction: match runtime_fraction {
             None => None,
-            Some(fraction) => {
-                Some(Box::new(cx.at("runtime_fraction", |cx| self::fraction(cx, interner, fraction))?))
-            }
+            Some(fraction) => Some(Box::new(cx.at("runtime_fraction", |cx| self::fraction(cx, interner, fraction))?)),
         },
         headers,
         query: query.into(),
@@ -111,7 +109,8 @@ fn template(cx: &mut Context, policy: core::TypedExtensionConfig) -> Part<PathMa
             return Err(cx.reject("path_template", why));
         }
         let template = PathTemplate::parse(&path_template);
-        let template = template.map_err(|e| cx.reject("path_template", format!("path_match_policy.path_template: {e}")));
+        let template =
+            template.map_err(|e| cx.reject("path_template", format!("path_match_policy.path_template: {e}")));
         Ok(Ok(PathMatch::Template(Box::new(template?))))
     })
 }

@@ -90,7 +90,10 @@ pub(super) fn policy(cx: &mut Context, interner: &mut Interner, policy: pb::Retr
     }))
 }
 
-fn back_off(cx: &mut Context, RetryBackOff { base_interval, max_interval }: RetryBackOff) -> Result<BackOff, Rejection> {
+fn back_off(
+    cx: &mut Context,
+    RetryBackOff { base_interval, max_interval }: RetryBackOff,
+) -> Result<BackOff, Rejection> {
     let base = cx.longer_than("base_interval", base_interval, Duration::ZERO)?;
     let base = cx.required("base_interval", base)?.max(MILLISECOND);
     let max = cx.longer_than("max_interval", max_interval, Duration::ZERO)?.map(|max| max.max(MILLISECOND));
