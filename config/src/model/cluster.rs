@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::endpoint::Assignment;
-use super::metadata::Fields;
+use super::metadata::{Fields, Metadata};
 
 /// A cluster as configured; its endpoints are joined to it in the snapshot.
 #[derive(Clone, Debug)]
@@ -33,8 +33,12 @@ pub struct Cluster {
     pub transport: Transport,
     /// `transport_socket_matches`, in order.
     pub transport_matches: Box<[TransportMatch]>,
-    /// `typed_extension_protocol_options[HttpProtocolOptions]`; of no concern to L4.
+    /// `typed_extension_protocol_options[HttpProtocolOptions]`; of no concern to L4. `None`: HTTP/1, Envoy's defaults.
     pub http: Option<Box<HttpOptions>>,
+    /// `metadata`, which logs and spans may tell.
+    pub metadata: Option<Arc<Metadata>>,
+    /// `track_cluster_stats`.
+    pub track: TrackStats,
     /// `upstream_bind_config`, `upstream_connection_options` and the like.
     pub socket: Option<Box<SocketOptions>>,
     /// `per_connection_buffer_limit_bytes`; Envoy's default is 1 MiB.
@@ -271,25 +275,14 @@ pub struct OutlierDetection {
     pub successful_check_unejects: bool,
 }
 
-/// `HttpProtocolOptions`: of use to the control plane's own clusters only in this version.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct HttpOptions {
-    /// Speak HTTP/2 with prior knowledge.
-    pub http2: bool,
-    /// `common_http_protocol_options.idle_timeout`; `None`: Envoy's 1 h.
-    pub idle_timeout: Option<Duration>,
-    /// `common_http_protocol_options.max_connection_duration`.
-    pub max_connection_duration: Option<Duration>,
-    /// `common_http_protocol_options.max_stream_duration`.
-    pub max_stream_duration: Option<Duration>,
-}
-
 mod circuit;
 mod health_check;
+mod http;
 mod transport;
 
 pub use circuit::{CircuitBreakers, Priority, RetryBudget, Thresholds};
 pub use health_check::{GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeCodec, ProbeHeader, ProbeHeaderAction};
+pub use http::{AutoSni, HttpOptions, TrackStats, UpstreamProtocol};
 pub use transport::{Transport, TransportMatch, takes};
 
 pub(crate) mod proto;

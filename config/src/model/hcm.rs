@@ -4,6 +4,7 @@
 //! The control plane's own listeners have a smaller one: [`super::http`].
 
 mod forward;
+pub(crate) mod proto;
 mod protocol;
 
 use std::sync::Arc;
@@ -229,7 +230,7 @@ pub enum ProxyName {
 }
 
 /// `envoy.extensions.filters.http.router.v3.Router`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Router {
     /// `dynamic_stats`: statistics of clusters by answer; Envoy's default is true.
     pub dynamic_stats: bool,
@@ -237,12 +238,25 @@ pub struct Router {
     pub start_child_span: bool,
     /// `suppress_envoy_headers`: no `x-envoy-…` headers are added.
     pub suppress_envoy_headers: bool,
-    /// `strict_check_headers`, lower-case: requests with a bad one of these get 400.
-    pub strict_check_headers: Box<[Box<str>]>,
+    /// `strict_check_headers`: requests with a bad one of these get 400.
+    pub strict_check_headers: Box<[&'static str]>,
     /// `respect_expected_rq_timeout`: `x-envoy-expected-rq-timeout-ms` sets the timeout too.
     pub respect_expected_rq_timeout: bool,
     /// `suppress_grpc_request_failure_code_stats`.
     pub suppress_grpc_request_failure_code_stats: bool,
+    /// `upstream_log`: a line for each attempt.
+    pub upstream_logs: Box<[AccessLog]>,
+    /// `upstream_log_options`.
+    pub upstream_log: UpstreamLogOptions,
+}
+
+/// `UpstreamAccessLogOptions`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamLogOptions {
+    /// `flush_upstream_log_on_upstream_stream`: also when the request is on its way.
+    pub on_stream: bool,
+    /// `upstream_log_flush_interval`: also at this interval.
+    pub flush_interval: Option<Duration>,
 }
 
 impl Default for Router {
@@ -254,6 +268,8 @@ impl Default for Router {
             strict_check_headers: Box::default(),
             respect_expected_rq_timeout: false,
             suppress_grpc_request_failure_code_stats: false,
+            upstream_logs: Box::default(),
+            upstream_log: UpstreamLogOptions::default(),
         }
     }
 }

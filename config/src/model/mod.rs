@@ -16,8 +16,8 @@ pub mod listener;
 pub mod matcher;
 pub mod metadata;
 pub mod rbac;
-pub mod service;
 pub mod route;
+pub mod service;
 pub mod tcp_proxy;
 #[cfg(test)]
 pub(crate) mod testing;

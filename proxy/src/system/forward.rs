@@ -82,7 +82,7 @@ async fn attempt(upstreams: &Upstreams, cluster: &str, request: Request<Incoming
     let mut pending = cluster.admit()?;
     let host = cluster.pick(&Pick::default())?;
     let Connected { stream, lease } = connect(&mut pending, &host).await?;
-    let http2 = config.http.as_deref().is_some_and(|http| http.http2);
+    let http2 = config.http.as_deref().is_some_and(|http| http.protocol.is_http2_alone());
     let (response, driver) = exchange(stream, request, http2).await?;
     let (mut parts, body) = response.into_parts();
     strip_hop_by_hop(&mut parts.headers);

@@ -133,6 +133,8 @@ pub(crate) fn cluster(name: &str, endpoints: &[Address]) -> Arc<ClusterEntry> {
         transport: Transport::Raw,
         transport_matches: Box::default(),
         http: None,
+        metadata: None,
+        track: Default::default(),
         socket: None,
         buffer_limit: 1 << 20,
     };

@@ -30,6 +30,8 @@ pub(super) fn config(name: &str) -> Config {
         transport: Transport::Raw,
         transport_matches: Box::default(),
         http: None,
+        metadata: None,
+        track: Default::default(),
         socket: None,
         buffer_limit: 1 << 20,
     }

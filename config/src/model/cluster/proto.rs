@@ -19,9 +19,9 @@ use envoy_types::pb::google::protobuf::UInt32Value;
 
 use pb::upstream_connection_options::{FirstAddressFamilyVersion, HappyEyeballsConfig};
 
-use super::{Cluster, HappyEyeballs, IpFamily, SocketOptions, Transport};
+use super::{Cluster, HappyEyeballs, HttpOptions, IpFamily, SocketOptions, Transport, UpstreamProtocol};
 use crate::model::address::{Address, proto as address};
-use crate::model::metadata::proto::Interner;
+use crate::model::metadata::{self, proto::Interner};
 use crate::reject::{Context, Rejection, immaterial};
 
 /// Envoy's default `connect_timeout`.
@@ -68,7 +68,7 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
         lb_subset_config,
         common_lb_config,
         transport_socket,
-        metadata,
+        metadata: own_metadata,
         protocol_selection,
         upstream_connection_options,
         close_connections_on_host_health_failure,
@@ -88,13 +88,9 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
     } = cluster;
 
     cx.not_empty("name", &name)?;
-    immaterial(track_timeout_budgets, "histograms of HTTP request time");
-    immaterial(protocol_selection, "chooses between HTTP/1 and HTTP/2");
-    immaterial(max_requests_per_connection, "counts HTTP requests");
     immaterial(wait_for_warm_on_init, "a cluster with names to resolve is usable at once, and empty until they are");
     immaterial(cleanup_interval, "for ORIGINAL_DST, which is refused");
     immaterial(stats_matcher, "leaves metrics out, none of which cost anything here");
-    immaterial(metadata, "read by HTTP filters and %CLUSTER_METADATA% only, which prints what is in the raw resource");
     cx.ignore(
         "per_connection_buffer_high_watermark_timeout",
         &per_connection_buffer_high_watermark_timeout,
@@ -105,8 +101,8 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
     cx.ignore("upstream_config", &upstream_config, "connections are made the standard way");
     cx.ignore("preconnect_policy", &preconnect_policy, "no connection is made ahead");
     cx.ignore("queuing_policies", &queuing_policies, "connections wait in order of arrival");
-    immaterial(connection_pool_per_downstream_connection, "every TCP connection has its own upstream connection");
-    immaterial(track_cluster_stats, "more statistics of HTTP");
+    let pools = &connection_pool_per_downstream_connection;
+    cx.ignore("connection_pool_per_downstream_connection", pools, "HTTP requests of all clients share connections");
     cx.ignore("ignore_health_on_host_removal", &ignore_health_on_host_removal, "a removed host is removed");
     cx.ignore("close_connections_on_host_health_failure", &close_connections_on_host_health_failure, STAY);
     cx.ignore("filters", &filters, "no upstream network filter runs");
@@ -127,6 +123,8 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
         common: common_http_protocol_options,
         http1: http_protocol_options,
         http2: http2_protocol_options,
+        protocol_selection,
+        max_requests_per_connection,
     };
     let provided = lb_policy == pb::cluster::LbPolicy::ClusterProvided as i32;
     let balance = balance::Fields { lb_policy, lb_config, load_balancing_policy, common_lb_config };
@@ -140,7 +138,9 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
     if provided != unsupported.is_some() {
         return Err(cx.reject("lb_policy", "CLUSTER_PROVIDED is for clusters that provide it, and for them alone"));
     }
-    if let Some(unsupported) = unsupported {
+    let (http, cannot) = http::options(cx, typed_extension_protocol_options, deprecated_http)?;
+    check_alpn(cx, &name, http.as_ref(), transport_matches.iter().map(|of| &of.transport).chain([&transport]))?;
+    if let Some(unsupported) = unsupported.or(cannot) {
         transport = Transport::Unsupported(unsupported);
         transport_matches = Box::default();
     }
@@ -164,12 +164,29 @@ pub(crate) fn cluster(cx: &mut Context, interner: &mut Interner, cluster: pb::Cl
         health_checks: cx.each("health_checks", health_checks, health_check::health_check)?,
         transport,
         transport_matches,
-        http: http::options(cx, typed_extension_protocol_options, deprecated_http)?.map(Box::new),
+        http: http.map(Box::new),
+        metadata: cx.at("metadata", |cx| metadata::proto::metadata(cx, interner, own_metadata))?,
+        track: http::track(track_timeout_budgets, track_cluster_stats),
         socket: socket(cx, upstream_bind_config, upstream_connection_options)?.map(Box::new),
         buffer_limit: per_connection_buffer_limit_bytes.map_or(BUFFER_LIMIT, |w| w.value),
         name,
         stat_name,
     })
+}
+
+/// What is chosen by ALPN needs TLS everywhere, as in Envoy.
+fn check_alpn<'a>(
+    cx: &Context,
+    name: &str,
+    http: Option<&HttpOptions>,
+    mut transports: impl Iterator<Item = &'a Transport>,
+) -> Result<(), Rejection> {
+    let by_alpn = http.is_some_and(|http| http.protocol == UpstreamProtocol::Auto);
+    if by_alpn && transports.any(|transport| matches!(transport, Transport::Raw)) {
+        let why = format!("ALPN configured for cluster {name} which has a non-ALPN transport socket");
+        return Err(cx.reject("typed_extension_protocol_options", why));
+    }
+    Ok(())
 }
 
 /// Why the buffer timeouts are not honoured.

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::model::cluster::{
-    CircuitBreakers, Discovery, DnsFamily, HappyEyeballs, HashFunction, HttpOptions, IpFamily, LbPolicy,
-    OutlierDetection, Probe, RetryBudget, RingHash, SubsetFallback, Thresholds,
+    CircuitBreakers, Discovery, DnsFamily, HappyEyeballs, HashFunction, IpFamily, LbPolicy, OutlierDetection, Probe,
+    RetryBudget, RingHash, SubsetFallback, Thresholds,
 };
-use crate::model::testing::{self, address, filter, merge, path, paths, url};
+use crate::model::testing::{self, address, filter, merge, path, paths};
 use crate::store::{Parsed, parse_cluster};
 
 fn parse(more: Value) -> Result<Parsed<Cluster>, Rejection> {
@@ -166,17 +166,6 @@ fn health_checks_send_and_expect_bytes() {
     };
     assert_eq!(cluster.health_checks[0].probe, expected);
     assert_eq!(cluster.health_checks[0].no_traffic_interval, Duration::from_secs(60));
-}
-
-#[test]
-fn http_options_are_kept_for_the_control_planes_own_clusters() {
-    let mut options = json!({"explicitHttpConfig": {"http2ProtocolOptions": {}},
-        "commonHttpProtocolOptions": {"idleTimeout": "0s"}});
-    options["@type"] = url("envoy.extensions.upstreams.http.v3.HttpProtocolOptions").into();
-    let key = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
-    let cluster = good(json!({"typedExtensionProtocolOptions": {key: options}}));
-    let expected = HttpOptions { http2: true, idle_timeout: Some(Duration::ZERO), ..HttpOptions::default() };
-    assert_eq!(cluster.http.as_deref(), Some(&expected));
 }
 
 #[test]

@@ -29,36 +29,40 @@ pub(super) fn reference(
     let Some(config) = sds_config else {
         return Ok(Arc::new(SecretRef { name, source: SecretSource::Static, initial_fetch_timeout: Duration::ZERO }));
     };
-    cx.at("sds_config", |cx| {
-        let core::ConfigSource { authorities, initial_fetch_timeout, resource_api_version, config_source_specifier } =
-            config;
-        immaterial(authorities, "not implemented by Envoy either, which hides the field");
-        version(cx, "resource_api_version", resource_api_version)?;
-        let timeout = cx.duration("initial_fetch_timeout", initial_fetch_timeout)?;
-        let source = match cx.required("config_source_specifier", config_source_specifier)? {
-            ConfigSourceSpecifier::Ads(_) | ConfigSourceSpecifier::Self_(_) => SecretSource::Ads,
-            ConfigSourceSpecifier::Path(path) => {
-                cx.not_empty("path", &path)?;
-                SecretSource::File { path: path.into(), watched_directory: None }
-            }
-            ConfigSourceSpecifier::PathConfigSource(core::PathConfigSource {
-                path,
-                watched_directory,
-                poll_interval,
-            }) => {
-                cx.at("path_config_source", |cx| {
-                    cx.ignore("poll_interval", &poll_interval, "the file is watched");
-                    cx.not_empty("path", &path)
-                })?;
-                let watched_directory = watched_directory.map(|folder| folder.path.into());
-                SecretSource::File { path: path.into(), watched_directory }
-            }
-            ConfigSourceSpecifier::ApiConfigSource(api) => {
-                SecretSource::Grpc(cx.at("api_config_source", |cx| grpc(cx, interner, api))?)
-            }
-        };
-        Ok(Arc::new(SecretRef { name, source, initial_fetch_timeout: timeout.unwrap_or(FETCH_TIMEOUT) }))
-    })
+    let (source, initial_fetch_timeout) = cx.at("sds_config", |cx| source(cx, interner, config))?;
+    Ok(Arc::new(SecretRef { name, source, initial_fetch_timeout }))
+}
+
+/// Where resources come from, and how long what needs them waits for the first.
+pub(crate) fn source(
+    cx: &mut Context,
+    interner: &mut Interner,
+    config: core::ConfigSource,
+) -> Result<(SecretSource, Duration), Fault> {
+    let core::ConfigSource { authorities, initial_fetch_timeout, resource_api_version, config_source_specifier } =
+        config;
+    immaterial(authorities, "not implemented by Envoy either, which hides the field");
+    version(cx, "resource_api_version", resource_api_version)?;
+    let timeout = cx.duration("initial_fetch_timeout", initial_fetch_timeout)?;
+    let source = match cx.required("config_source_specifier", config_source_specifier)? {
+        ConfigSourceSpecifier::Ads(_) | ConfigSourceSpecifier::Self_(_) => SecretSource::Ads,
+        ConfigSourceSpecifier::Path(path) => {
+            cx.not_empty("path", &path)?;
+            SecretSource::File { path: path.into(), watched_directory: None }
+        }
+        ConfigSourceSpecifier::PathConfigSource(core::PathConfigSource { path, watched_directory, poll_interval }) => {
+            cx.at("path_config_source", |cx| {
+                cx.ignore("poll_interval", &poll_interval, "the file is watched");
+                cx.not_empty("path", &path)
+            })?;
+            let watched_directory = watched_directory.map(|folder| folder.path.into());
+            SecretSource::File { path: path.into(), watched_directory }
+        }
+        ConfigSourceSpecifier::ApiConfigSource(api) => {
+            SecretSource::Grpc(cx.at("api_config_source", |cx| grpc(cx, interner, api))?)
+        }
+    };
+    Ok((source, timeout.unwrap_or(FETCH_TIMEOUT)))
 }
 
 /// Envoy speaks v3 alone; `AUTO` means that too.
