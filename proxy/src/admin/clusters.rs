@@ -194,6 +194,8 @@ fn health(host: &Host) -> Value {
         let field = match flag {
             Flag::FailedActiveHc => "failed_active_health_check",
             Flag::FailedOutlierCheck => "failed_outlier_check",
+            Flag::DegradedActiveHc => "failed_active_degraded_check",
+            Flag::ExcludedViaImmediateHcFail => "excluded_via_immediate_hc_fail",
             Flag::PendingDynamicRemoval => "pending_dynamic_removal",
             Flag::PendingActiveHc => "pending_active_hc",
             Flag::ActiveHcTimeout => "active_hc_timeout",

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use config::model::http::{Action, HeaderAdd, HeaderMatch, HttpManager, PathMatch, Route, VirtualHost};
-use config::model::tls::{Pattern, StringMatch};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
@@ -227,21 +226,9 @@ fn header_matches(wanted: &HeaderMatch, headers: &HeaderMap) -> bool {
     let values: Vec<&str> = headers.get_all(&*wanted.name).iter().filter_map(|v| v.to_str().ok()).collect();
     let matches = match &wanted.value {
         None => !values.is_empty(),
-        Some(matcher) => !values.is_empty() && string_matches(matcher, &values.join(",")),
+        Some(matcher) => !values.is_empty() && matcher.matches(&values.join(",")),
     };
     matches != wanted.invert
-}
-
-fn string_matches(matcher: &StringMatch, value: &str) -> bool {
-    let fold = |text: &str| if matcher.ignore_case { text.to_ascii_lowercase() } else { text.to_owned() };
-    match &matcher.pattern {
-        Pattern::Exact(text) => fold(value) == fold(text),
-        Pattern::Prefix(text) => fold(value).starts_with(&fold(text)),
-        Pattern::Suffix(text) => fold(value).ends_with(&fold(text)),
-        Pattern::Contains(text) => fold(value).contains(&fold(text)),
-        // The model anchors it: Envoy's regexes match the whole value.
-        Pattern::Regex(regex) => regex.is_match(value),
-    }
 }
 
 /// The URI with its path normalized.

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::circuit::Circuit;
 use super::clusters::Shared;
+use super::health;
 use super::host::Host;
 use super::host_set::{Built, HostSet};
 use super::outlier::{self, Outcome};
@@ -188,6 +189,12 @@ impl Cluster {
     /// Tells outlier detection what became of a request or of a connect.
     pub fn report(self: &Arc<Self>, host: &Arc<Host>, outcome: Outcome) {
         outlier::report(self, host, outcome);
+    }
+
+    /// An answer of `host` carried `x-envoy-immediate-health-check-fail`: with an active health check it counts as
+    /// unhealthy until probes pass again.
+    pub fn fail_health_check(self: &Arc<Self>, host: &Arc<Host>) {
+        health::fail_now(self, host);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Option<Box<Tasks>>> {

@@ -58,12 +58,16 @@ pub enum Flag {
     FailedOutlierCheck,
     /// The control plane says unhealthy or timed out.
     FailedEdsHealth,
+    /// The active health check passes, but its answer says degraded.
+    DegradedActiveHc,
     /// The control plane says degraded.
     DegradedEdsHealth,
     /// No longer configured, but kept while its active health check passes.
     PendingDynamicRemoval,
     /// Not probed yet, and the cluster ignores such hosts.
     PendingActiveHc,
+    /// It asked to be left alone (`x-envoy-immediate-health-check-fail`) and does not count until probes pass.
+    ExcludedViaImmediateHcFail,
     /// The last probe timed out.
     ActiveHcTimeout,
     /// The control plane drains it.
@@ -83,13 +87,15 @@ pub enum End {
 
 impl Flag {
     /// All, in the order Envoy prints them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::FailedActiveHc,
         Self::FailedOutlierCheck,
         Self::FailedEdsHealth,
+        Self::DegradedActiveHc,
         Self::DegradedEdsHealth,
         Self::PendingDynamicRemoval,
         Self::PendingActiveHc,
+        Self::ExcludedViaImmediateHcFail,
         Self::ActiveHcTimeout,
         Self::EdsStatusDraining,
     ];
@@ -100,9 +106,11 @@ impl Flag {
             Self::FailedActiveHc => "failed_active_hc",
             Self::FailedOutlierCheck => "failed_outlier_check",
             Self::FailedEdsHealth => "failed_eds_health",
+            Self::DegradedActiveHc => "degraded_active_hc",
             Self::DegradedEdsHealth => "degraded_eds_health",
             Self::PendingDynamicRemoval => "pending_dynamic_removal",
             Self::PendingActiveHc => "pending_active_hc",
+            Self::ExcludedViaImmediateHcFail => "excluded_via_immediate_hc_fail",
             Self::ActiveHcTimeout => "active_hc_timeout",
             Self::EdsStatusDraining => "eds_status_draining",
         }
@@ -128,6 +136,7 @@ const UNHEALTHY: u32 = Flag::FailedActiveHc.bit()
     | Flag::FailedOutlierCheck.bit()
     | Flag::FailedEdsHealth.bit()
     | Flag::EdsStatusDraining.bit();
+const DEGRADED: u32 = Flag::DegradedActiveHc.bit() | Flag::DegradedEdsHealth.bit();
 const EDS: u32 = Flag::FailedEdsHealth.bit() | Flag::DegradedEdsHealth.bit() | Flag::EdsStatusDraining.bit();
 
 impl Host {
@@ -232,12 +241,17 @@ impl Host {
         Flag::ALL.into_iter().filter(move |f| flags & f.bit() != 0)
     }
 
+    /// It counts neither as healthy nor as unhealthy (Envoy: excluded hosts).
+    pub fn is_excluded(&self) -> bool {
+        self.has(Flag::PendingActiveHc) || self.has(Flag::ExcludedViaImmediateHcFail)
+    }
+
     /// All causes taken together.
     pub fn fitness(&self) -> Fitness {
         let flags = self.flags.load(Ordering::Acquire);
         if flags & UNHEALTHY != 0 {
             Fitness::Unhealthy
-        } else if flags & Flag::DegradedEdsHealth.bit() != 0 {
+        } else if flags & DEGRADED != 0 {
             Fitness::Degraded
         } else {
             Fitness::Healthy

@@ -110,7 +110,7 @@ impl HostSet {
         for host in self.hosts() {
             count.total += 1;
             count.max_weight = count.max_weight.max(host.weight());
-            count.excluded += usize::from(host.has(Flag::PendingActiveHc));
+            count.excluded += usize::from(host.is_excluded());
             match host.fitness() {
                 Fitness::Healthy => count.healthy += 1,
                 Fitness::Degraded => count.degraded += 1,
@@ -318,10 +318,19 @@ fn keep(groups: &mut Vec<Group>, host: &Arc<Host>) {
     }
 }
 
+/// What only an active health check says.
+const CHECKED: [Flag; 5] = [
+    Flag::FailedActiveHc,
+    Flag::DegradedActiveHc,
+    Flag::PendingActiveHc,
+    Flag::ExcludedViaImmediateHcFail,
+    Flag::ActiveHcTimeout,
+];
+
 /// Nobody would ever take back what a check or detection no longer configured has said.
 fn clear_unjudged(cluster: &Cluster, host: &Host) {
     if !health::probed(cluster, host) {
-        for flag in [Flag::FailedActiveHc, Flag::PendingActiveHc, Flag::ActiveHcTimeout] {
+        for flag in CHECKED {
             host.mark(flag, false);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::balance::{self, Line, Shares, Wheel};
-use super::host::{Fitness, Flag, Host};
+use super::host::{Fitness, Host};
 use super::pool::{Group, Rules, fit};
 
 /// Lines by locality, for locality-weighted balancing.
@@ -76,7 +76,7 @@ impl Choice {
 /// A locality's weight, less where fewer than the overprovisioned part of its hosts is fit
 /// (Envoy: `LocalityWrr::effectiveLocalityWeight`), in ten-thousandths.
 fn effective_weight(group: &Group, fit: usize, overprovisioning: u32) -> u64 {
-    let hosts = group.hosts.iter().filter(|h| !h.has(Flag::PendingActiveHc)).count();
+    let hosts = group.hosts.iter().filter(|h| !h.is_excluded()).count();
     if hosts == 0 || fit == 0 {
         return 0;
     }

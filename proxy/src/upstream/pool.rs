@@ -7,7 +7,7 @@ use config::model::endpoint::{Assignment, Locality};
 
 use super::balance::{self, Line, Shares, Table};
 use super::cluster::Pick;
-use super::host::{Fitness, Flag, Host};
+use super::host::{Fitness, Host};
 use super::loads::{self, Census, Load, Terms};
 use super::locality::Localities;
 
@@ -174,7 +174,7 @@ impl Pool {
 fn count_host(census: &mut Census, host: &Host) {
     let weight = u64::from(host.weight());
     census.hosts += 1;
-    if host.has(Flag::PendingActiveHc) {
+    if host.is_excluded() {
         census.excluded += 1;
     } else {
         census.weights.0 += weight;

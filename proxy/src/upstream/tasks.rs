@@ -71,6 +71,11 @@ impl Tasks {
         (self.lookups.answers(), slow_start)
     }
 
+    /// The hosts it probes.
+    pub(super) fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
     /// The names it resolves.
     pub(super) fn lookups(&mut self) -> &mut Lookups {
         &mut self.lookups

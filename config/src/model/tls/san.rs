@@ -48,6 +48,21 @@ pub enum Pattern {
     Regex(Box<Regex>),
 }
 
+impl StringMatch {
+    /// Whether it matches a text. ASCII case is folded where it is ignored.
+    pub fn matches(&self, text: &str) -> bool {
+        let fold = |text: &str| if self.ignore_case { text.to_ascii_lowercase() } else { text.to_owned() };
+        match &self.pattern {
+            Pattern::Exact(pattern) => fold(text) == fold(pattern),
+            Pattern::Prefix(pattern) => fold(text).starts_with(&fold(pattern)),
+            Pattern::Suffix(pattern) => fold(text).ends_with(&fold(pattern)),
+            Pattern::Contains(pattern) => fold(text).contains(&fold(pattern)),
+            // The model anchors it: Envoy's regexes match the whole value.
+            Pattern::Regex(regex) => regex.is_match(text),
+        }
+    }
+}
+
 impl PartialEq for StringMatch {
     fn eq(&self, other: &Self) -> bool {
         let same = match (&self.pattern, &other.pattern) {

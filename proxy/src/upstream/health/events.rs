@@ -7,7 +7,7 @@ use std::io::Write as _;
 use std::sync::{Arc, OnceLock};
 
 use config::model::address::Address;
-use config::model::cluster::HealthCheck;
+use config::model::cluster::{HealthCheck, Probe};
 use config::model::metadata::{self, Metadata};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -34,6 +34,12 @@ pub(super) enum Event {
         /// Why.
         verdict: Verdict,
     },
+    /// A probe passed and nothing changed, with `always_log_health_check_success`.
+    Success,
+    /// The host says that it is degraded.
+    Degraded,
+    /// It says so no longer.
+    NoLongerDegraded,
     /// A probe failed: the first one, or any with `always_log_health_check_failures`.
     Failure {
         /// Why.
@@ -61,7 +67,7 @@ impl Sinks {
         if check.event_logs.is_empty() {
             return;
         }
-        let line = line(cluster, host, event, OffsetDateTime::now_utc());
+        let line = line((check, cluster), host, event, OffsetDateTime::now_utc());
         let sender = self.sender.get_or_init(|| {
             let (sender, receiver) = mpsc::channel(WAITING);
             self.control.spawn_blocking(move || write_all(receiver));
@@ -94,21 +100,25 @@ fn write_all(mut receiver: mpsc::Receiver<(Arc<str>, String)>) {
     }
 }
 
-fn line(cluster: &str, host: &Host, event: Event, now: OffsetDateTime) -> String {
+fn line((check, cluster): (&HealthCheck, &str), host: &Host, event: Event, now: OffsetDateTime) -> String {
     let timestamp = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let detail = host.detail();
     let (name, body) = match event {
         Event::AddHealthy { first } => ("add_healthy_event", json!({ "first_check": first })),
+        Event::Success => ("successful_health_check_event", json!({})),
+        Event::Degraded => ("degraded_healthy_host", json!({})),
+        Event::NoLongerDegraded => ("no_longer_degraded_host", json!({})),
         Event::EjectUnhealthy { verdict } => {
-            ("eject_unhealthy_event", json!({ "failure_type": failure(verdict), "http_status_code": 0 }))
+            ("eject_unhealthy_event", json!({ "failure_type": failure(verdict), "http_status_code": status(verdict) }))
         }
         Event::Failure { verdict, first } => {
-            let body = json!({ "failure_type": failure(verdict), "first_check": first, "http_status_code": 0 });
+            let (kind, code) = (failure(verdict), status(verdict));
+            let body = json!({ "failure_type": kind, "first_check": first, "http_status_code": code });
             ("health_check_failure_event", body)
         }
     };
     let mut line = json!({
-        "health_checker_type": "TCP",
+        "health_checker_type": kind(&check.probe),
         "host": address(host.address()),
         "cluster_name": cluster,
         "timestamp": now.format(timestamp).unwrap_or_default(),
@@ -159,7 +169,24 @@ fn address(address: &Address) -> Value {
 const fn failure(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Timeout => "NETWORK_TIMEOUT",
-        Verdict::Passed | Verdict::Network => "NETWORK",
+        Verdict::Failed { .. } => "ACTIVE",
+        Verdict::Passive => "PASSIVE",
+        Verdict::Passed | Verdict::Degraded | Verdict::Network => "NETWORK",
+    }
+}
+
+const fn status(verdict: Verdict) -> u16 {
+    match verdict {
+        Verdict::Failed { status, .. } => status,
+        _ => 0,
+    }
+}
+
+const fn kind(probe: &Probe) -> &'static str {
+    match probe {
+        Probe::Tcp { .. } | Probe::Unsupported(_) => "TCP",
+        Probe::Http(_) => "HTTP",
+        Probe::Grpc(_) => "GRPC",
     }
 }
 
@@ -175,7 +202,7 @@ mod tests {
 
     use super::*;
     use crate::upstream::host::Detail;
-    use crate::upstream::testing::labels;
+    use crate::upstream::testing::{check, labels};
 
     #[test]
     fn envoys_fields() {
@@ -183,7 +210,7 @@ mod tests {
         let detail = Detail { locality, metadata: labels(&[("a", "b")]), ..Detail::default() };
         let host = Host::new(Address::Socket("127.0.0.1:81".parse().unwrap()), 1, Arc::new(detail));
         let event = Event::Failure { verdict: Verdict::Network, first: true };
-        let text = line("c", &host, event, datetime!(2026-01-02 3:04:05.678 UTC));
+        let text = line((&check(None, &[]), "c"), &host, event, datetime!(2026-01-02 3:04:05.678 UTC));
         let value: Value = serde_json::from_str(&text).unwrap();
         // A line of Envoy 1.40, but for times, port and metadata.
         let envoy = r#"{"health_checker_type":"TCP","host":{"socket_address":{"protocol":"TCP","address":"127.0.0.1",

@@ -1,12 +1,17 @@
 //! Active health checks: which hosts are probed, and the task that probes one of them.
 
+mod client;
 pub(super) mod events;
+mod grpc;
+mod http;
+mod prober;
 mod session;
+mod settle;
 mod tcp;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use config::model::address::Address;
 use config::model::cluster::{Cluster as Config, HealthCheck, Probe};
@@ -15,12 +20,11 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use self::events::Event;
-use self::session::{Change, Session};
-use self::tcp::Prober;
+use self::prober::Prober;
+use self::session::Session;
+use self::settle::settle;
 use super::cluster::Cluster;
 use super::host::{Flag, Host};
-use super::outlier;
 use super::tasks::Running;
 use crate::metrics::ClusterStat;
 
@@ -29,16 +33,41 @@ use crate::metrics::ClusterStat;
 pub(super) enum Verdict {
     /// As expected.
     Passed,
+    /// As expected, and the answer says `x-envoy-degraded`.
+    Degraded,
+    /// Not as expected.
+    Failed {
+        /// Of the answer; 0 for gRPC.
+        status: u16,
+        /// One of `retriable_statuses`.
+        retriable: bool,
+        /// The answer says `x-envoy-immediate-health-check-fail`.
+        excluded: bool,
+    },
+    /// Not a probe: an answer to a request said `x-envoy-immediate-health-check-fail`.
+    Passive,
     /// Refused, closed, reset.
     Network,
     /// Not within the check's `timeout`.
     Timeout,
 }
 
+impl Verdict {
+    /// The host is well.
+    const fn passed(self) -> bool {
+        matches!(self, Self::Passed | Self::Degraded)
+    }
+
+    /// A failure that needs no second one (Envoy: neither of the network nor retriable).
+    const fn is_final(self) -> bool {
+        matches!(self, Self::Failed { retriable: false, .. } | Self::Passive)
+    }
+}
+
 /// The check that is run: Envoy allows one per cluster. `None` too for those this version can't run: hosts then count
 /// as healthy.
 pub(super) fn check(cluster: &Config) -> Option<&HealthCheck> {
-    cluster.health_checks.first().filter(|check| matches!(check.probe, Probe::Tcp { .. }))
+    cluster.health_checks.first().filter(|check| !matches!(check.probe, Probe::Unsupported(_)))
 }
 
 /// Whether `host` is probed.
@@ -62,8 +91,17 @@ fn target(host: &Host) -> Address {
 pub(super) struct Checks {
     /// What they were started with.
     config: Option<Arc<Config>>,
-    /// By host: where it is probed, and the task.
-    running: HashMap<Address, (Address, Running), RandomState>,
+    /// By host.
+    running: HashMap<Address, Probed, RandomState>,
+}
+
+/// One host that is probed.
+#[derive(Debug)]
+struct Probed {
+    /// Where, and by which name of its own.
+    target: (Address, Option<Arc<str>>),
+    session: Arc<Mutex<Session>>,
+    _task: Running,
 }
 
 impl Checks {
@@ -76,29 +114,63 @@ impl Checks {
         }
         let Some(config) = &self.config else { return };
         let mut before = std::mem::take(&mut self.running);
-        let mut healthy = 0;
+        let (mut healthy, mut degraded) = (0, 0);
         for host in cluster.hosts().hosts().filter(|h| probed(config, h)) {
             healthy += i64::from(!host.has(Flag::FailedActiveHc));
-            let target = target(host);
-            let running = match before.remove(host.address()) {
-                Some((same, running)) if same == target => running,
+            degraded += i64::from(host.has(Flag::DegradedActiveHc));
+            let name = host.detail().health_check.as_ref().and_then(|h| h.hostname.clone());
+            let target = (target(host), name);
+            let probed = match before.remove(host.address()) {
+                Some(probed) if probed.target == target => probed,
                 _ => {
-                    let task = run(Arc::downgrade(cluster), Arc::clone(host), Arc::clone(config), target.clone());
-                    Running::new(&cluster.shared().control.spawn(task))
+                    let session = Arc::default();
+                    let task = run(Arc::downgrade(cluster), Arc::clone(host), Arc::clone(config), Arc::clone(&session));
+                    Probed { target, session, _task: Running::new(&cluster.shared().control.spawn(task)) }
                 }
             };
-            self.running.insert(host.address().clone(), (target, running));
+            self.running.insert(host.address().clone(), probed);
         }
         cluster.stats().set(ClusterStat::HealthCheckHealthy, healthy);
+        if degraded > 0 || cluster.stats().gauge(ClusterStat::HealthCheckDegraded) > 0 {
+            cluster.stats().set(ClusterStat::HealthCheckDegraded, degraded);
+        }
+    }
+
+    /// What the host's probes have been like, and by what configuration, where it is probed.
+    fn of(&self, host: &Host) -> Option<(Arc<Config>, Arc<Mutex<Session>>)> {
+        let probed = self.running.get(host.address())?;
+        Some((Arc::clone(self.config.as_ref()?), Arc::clone(&probed.session)))
     }
 }
 
+/// An answer said `x-envoy-immediate-health-check-fail`: the host counts as unhealthy until probes pass again. Without
+/// an active health check it means nothing, as in Envoy. For workers: the work is done elsewhere.
+pub(super) fn fail_now(cluster: &Arc<Cluster>, host: &Arc<Host>) {
+    if !probed(&cluster.peek().entry().cluster, host) {
+        return;
+    }
+    host.mark(Flag::ExcludedViaImmediateHcFail, true);
+    let (weak, host) = (Arc::downgrade(cluster), Arc::clone(host));
+    cluster.shared().control.spawn(async move {
+        let Some(cluster) = weak.upgrade() else { return };
+        let found = cluster.lock().as_ref().and_then(|tasks| tasks.checks().of(&host));
+        let Some((config, session)) = found else { return };
+        if let Some(check) = check(&config) {
+            settle(&cluster, &host, check, (&session, Verdict::Passive));
+        }
+    });
+}
+
+fn lock(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
+    session.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Probes one host until it is gone.
-async fn run(cluster: Weak<Cluster>, host: Arc<Host>, config: Arc<Config>, target: Address) {
+async fn run(cluster: Weak<Cluster>, host: Arc<Host>, config: Arc<Config>, session: Arc<Mutex<Session>>) {
     let Some(check) = check(&config) else { return };
+    let Some(stats) = cluster.upgrade().map(|cluster| Arc::clone(cluster.stats())) else { return };
+    let Some(mut prober) = Prober::new((&config, check), &host, target(&host), stats) else { return };
     sleep(session::with_jitter(std::time::Duration::ZERO, check.initial_jitter, 0)).await;
-    let mut session = Session::default();
-    let mut prober = Prober::new(check, &host, target, config.socket.as_deref());
     let mut early = None;
     loop {
         let verdict = match early.take() {
@@ -111,49 +183,13 @@ async fn run(cluster: Weak<Cluster>, host: Arc<Host>, config: Arc<Config>, targe
             }
         };
         let Some(cluster) = cluster.upgrade() else { return };
-        let change = settle(&cluster, &host, check, &mut session, verdict);
+        let change = settle(&cluster, &host, check, (&session, verdict));
         let traffic = cluster.stats().get(ClusterStat::UpstreamCxTotal) > 0;
         drop(cluster);
-        let pause = session::interval(check, verdict == Verdict::Passed, change, traffic);
+        let pause = session::interval(check, verdict.passed(), change, traffic);
         // A kept connection that the host closes between probes is a failure at once, as in Envoy.
         if timeout_at(Instant::now() + pause, prober.broken()).await.is_ok() {
             early = Some(Verdict::Network);
         }
     }
-}
-
-/// Draws the conclusions of a probe: flags, statistics, events, and the hosts sorted anew where it matters.
-fn settle(cluster: &Arc<Cluster>, host: &Host, check: &HealthCheck, session: &mut Session, verdict: Verdict) -> Change {
-    let stats = cluster.stats();
-    let first = session.is_first();
-    let failed = host.has(Flag::FailedActiveHc);
-    let mut change = session.settle(check, failed, verdict);
-    let passed = verdict == Verdict::Passed;
-    if change == Change::Changed {
-        host.mark(Flag::FailedActiveHc, !passed);
-        let event = if passed { Event::AddHealthy { first } } else { Event::EjectUnhealthy { verdict } };
-        cluster.shared().sinks.log(check, cluster.name(), host, event);
-    }
-    if passed {
-        stats.inc(ClusterStat::HealthCheckSuccess);
-        if !host.has(Flag::FailedActiveHc) {
-            host.mark(Flag::ActiveHcTimeout, false);
-        }
-    } else {
-        stats.inc(ClusterStat::HealthCheckFailure);
-        stats.inc(ClusterStat::HealthCheckNetworkFailure);
-        host.mark(Flag::ActiveHcTimeout, verdict == Verdict::Timeout && host.has(Flag::FailedActiveHc));
-        if first || check.always_log_failures {
-            cluster.shared().sinks.log(check, cluster.name(), host, Event::Failure { verdict, first });
-        }
-    }
-    // Regarded from now on, one way or the other.
-    if host.mark(Flag::PendingActiveHc, false) {
-        change = Change::Changed;
-    }
-    let returned = passed && outlier::check_passed(cluster, host);
-    if change == Change::Changed || returned {
-        cluster.refresh();
-    }
-    change
 }

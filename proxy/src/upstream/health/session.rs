@@ -35,7 +35,7 @@ impl Session {
     /// fast; so does the first failure of a host that has not passed yet, since such hosts begin as failed.
     pub(super) fn settle(&mut self, check: &HealthCheck, failed: bool, verdict: Verdict) -> Change {
         let first = !std::mem::replace(&mut self.probed, true);
-        if verdict == Verdict::Passed {
+        if verdict.passed() {
             self.failed = 0;
             if !failed {
                 return Change::Unchanged;
@@ -51,7 +51,7 @@ impl Session {
                 return Change::Unchanged;
             }
             self.failed += 1;
-            if self.failed >= check.unhealthy_threshold {
+            if verdict.is_final() || self.failed >= check.unhealthy_threshold {
                 self.failed = 0;
                 return Change::Changed;
             }

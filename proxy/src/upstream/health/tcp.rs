@@ -14,7 +14,7 @@ use crate::upstream::connect::open;
 use crate::upstream::host::Host;
 
 /// More than this in one answer and it is not the expected one.
-const LONGEST: usize = 1 << 20;
+pub(super) const LONGEST: usize = 1 << 20;
 
 /// Probes one address; keeps the connection between probes where the check says so.
 pub(super) struct Prober<'a> {
@@ -97,7 +97,7 @@ impl<'a> Prober<'a> {
 }
 
 /// Every block occurs, each after the one before it (Envoy: `PayloadMatcher::match`).
-fn contains_in_order(mut answer: &[u8], blocks: &[Box<[u8]>]) -> bool {
+pub(super) fn contains_in_order(mut answer: &[u8], blocks: &[Box<[u8]>]) -> bool {
     for block in blocks.iter().filter(|b| !b.is_empty()) {
         match answer.windows(block.len()).position(|window| *window == **block) {
             Some(at) => answer = &answer[at + block.len()..],

@@ -11,7 +11,7 @@ use config::reject::{FieldPath, Unsupported};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::session::{interval, with_jitter};
+use super::session::{Change, interval, with_jitter};
 use super::*;
 use crate::upstream::testing::{self, apply, clusters, endpoint, endpoints, plain};
 
