@@ -16,7 +16,7 @@ pub const EGRESS: Role = Role {
     about: "Carries traffic out of a zone, to other zones and to external services, each identity only where it may go. \
             In the place of kuma-dp and Envoy.",
     zone: Some(ProxyType::Egress),
-    http: None,
+    http: Some(http::Server::install),
     extra: &[reach::COMMAND],
 };
 
@@ -26,6 +26,6 @@ pub const GATEWAY: Role = Role {
     about: "Lets the world into a mesh, over HTTP, TLS and TCP (Kuma's built-in gateway). In the place of kuma-dp and \
             Envoy.",
     zone: None,
-    http: None,
+    http: Some(http::Server::install),
     extra: &[reach::COMMAND],
 };

@@ -133,6 +133,17 @@ impl Control {
         })
     }
 
+    /// Takes back an end from outside that was seen, and the limit that it came from; silence is measured anew.
+    pub fn pardon(&self, kill: Kill) {
+        match kill {
+            Kill::Deadline => self.deadline.store(0, Ordering::Relaxed),
+            Kill::MaxDuration => self.end.store(0, Ordering::Relaxed),
+            Kill::Idle => self.touch(),
+            Kill::Drained | Kill::HostRemoved => {}
+        }
+        let _ = self.kill.compare_exchange(kill.code(), 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// Forgets a deadline, passed or not, so that another endpoint may be tried.
     pub fn forgive_deadline(&self) {
         self.deadline.store(0, Ordering::Relaxed);
@@ -153,6 +164,13 @@ impl Control {
             self.touch();
             WORKER.with_borrow_mut(|worker| worker.hasten(self.interval()));
         }
+    }
+
+    /// From here on it may be silent for `idle`; other limits stay. To be called on the worker of the connection.
+    pub fn set_idle(&self, idle: Option<Duration>) {
+        self.idle.store(idle.map_or(0, |d| ticks(d).max(1)), Ordering::Relaxed);
+        self.touch();
+        WORKER.with_borrow_mut(|worker| worker.hasten(self.interval()));
     }
 
     /// Ends the connection when its phase has taken too long; whether a deadline still stands.

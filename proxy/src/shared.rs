@@ -47,6 +47,7 @@ pub struct Shared {
     open: AtomicU64,
     hellos: AtomicU32,
     next_id: AtomicU64,
+    next_request_id: AtomicU64,
 }
 
 impl Shared {
@@ -73,6 +74,7 @@ impl Shared {
             open: AtomicU64::new(0),
             hellos: AtomicU32::new(0),
             next_id: AtomicU64::new(0),
+            next_request_id: AtomicU64::new(0),
         })
     }
 
@@ -84,6 +86,11 @@ impl Shared {
     /// `%CONNECTION_ID%` of the next connection.
     pub(crate) fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A number for the next request, unique within the process.
+    pub fn next_request_id(&self) -> u64 {
+        self.next_request_id.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Room for one more connection, until the permit is dropped.

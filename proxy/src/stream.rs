@@ -134,6 +134,11 @@ impl Stream {
         }
     }
 
+    /// Ready when the socket may have bytes, or the end: for those who hold no buffer while there is nothing to read.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_ready(cx, Direction::Read)
+    }
+
     /// Runs one system call on the socket; `WouldBlock` from it clears the readiness that [`poll_ready`](Self::poll_ready) saw.
     pub(crate) fn try_io<R>(
         &self,
@@ -148,6 +153,14 @@ impl Stream {
             Self::Tcp(s) => s.try_io(interest, || call(s.as_fd())),
             Self::Unix(s) => s.try_io(interest, || call(s.as_fd())),
             Self::Tls(s) => s.socket().try_io(direction, call),
+        }
+    }
+
+    /// What ALPN agreed on; `None`: nothing, or no TLS.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tls(s) => s.facts()?.alpn.as_deref(),
+            Self::Tcp(_) | Self::Unix(_) => None,
         }
     }
 

@@ -1,7 +1,39 @@
 //! The server side of HTTP: connections to requests, requests to answers.
+//!
+//! ```text
+//! connection.rs   ALPN or first bytes: HTTP/1 or HTTP/2
+//!  ├ http1.rs     hyper behind the gate (h1/): heads and bodies are looked at before hyper reads them
+//!  └ http2.rs     hyper
+//! service.rs      one request's way, in one line
+//!  ├ receive.rs   hyper's request to a head of ours
+//!  ├ validate.rs  what is no proper request goes no further
+//!  └ respond.rs   an outcome to the answer's head
+//! live.rs         a request's limits in time, and its end
+//! incoming.rs, outgoing.rs    bodies: counted, timed
+//! ```
 
 pub mod body;
+pub mod chain;
+mod connection;
+mod context;
+mod drain;
+pub mod exchange;
+mod h1;
+mod http1;
+mod http2;
+mod incoming;
+mod io;
+mod live;
+mod outgoing;
+mod receive;
 pub mod reply;
+mod respond;
+mod server;
+mod service;
+mod validate;
 
 pub use body::{Body, BodyError};
+pub use chain::Chain;
+pub use exchange::Exchange;
 pub use reply::Reply;
+pub use server::Server;

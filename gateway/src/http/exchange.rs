@@ -1,0 +1,32 @@
+//! One request on its way through the engine.
+
+use std::fmt;
+use std::sync::Arc;
+
+use proxy::report::http::HttpFlow;
+use proxy::shared::Shared;
+
+use super::chain::Chain;
+
+/// One request and its answer.
+pub struct Exchange {
+    /// What is known of it; the head is in `flow.request`.
+    pub flow: HttpFlow,
+    /// The connection manager that took it.
+    pub chain: Arc<Chain>,
+    /// One random number: it chooses weighted clusters and fractions.
+    pub random: u64,
+    /// Where the client's bytes go after an upgrade or CONNECT; taken by who answers it with success.
+    pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// What all connections share.
+    pub shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("id", &self.flow.id)
+            .field("path", &self.flow.request.path)
+            .finish_non_exhaustive()
+    }
+}

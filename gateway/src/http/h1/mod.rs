@@ -1,0 +1,7 @@
+//! HTTP/1 as it stands on the wire. hyper parses and writes it; what hyper would let through is looked at here before.
+
+mod chunk;
+mod gate;
+pub(crate) mod head;
+
+pub(super) use gate::{Gate, STAND_IN, Then};

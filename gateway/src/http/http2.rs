@@ -1,0 +1,138 @@
+//! An HTTP/2 connection.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::Instant;
+
+use hyper::server::conn::http2::{Builder, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use proxy::control::Kill;
+use proxy::error::CloseReason;
+use proxy::metrics::HttpStat;
+
+use super::connection::reason;
+use super::context::{Context, Phase};
+use super::io::Io;
+use super::service::Requests;
+
+type Hyper = Connection<TokioIo<Io>, Requests, TokioExecutor>;
+
+/// Serves it until it is over.
+pub(super) async fn serve(context: Arc<Context>, io: Io) -> CloseReason {
+    let _counted = Counted::new(&context);
+    let hyper = Box::pin(start(&context, io));
+    let watch = context.drain().clone();
+    let mut told = pin!(watch.draining());
+    let mut driver = Driver { context: Arc::clone(&context), hyper, going_away: false };
+    poll_fn(|cx| {
+        if !driver.going_away && told.as_mut().poll(cx).is_ready() {
+            context.chain.stats.inc(HttpStat::DownstreamCxDrainClose);
+            driver.go_away();
+        }
+        driver.poll(cx)
+    })
+    .await
+}
+
+fn start(context: &Arc<Context>, io: Io) -> Hyper {
+    let manager = &context.chain.manager;
+    let options = &manager.http2;
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(options.max_concurrent_streams)
+        .initial_stream_window_size(options.initial_stream_window_size)
+        .initial_connection_window_size(options.initial_connection_window_size)
+        .max_header_list_size(manager.max_request_headers_kb.saturating_mul(1024));
+    if options.allow_connect {
+        builder.enable_connect_protocol();
+    }
+    if let Some(keepalive) = &options.keepalive {
+        builder.keep_alive_interval(keepalive.interval).keep_alive_timeout(keepalive.timeout);
+    }
+    builder.serve_connection(TokioIo::new(io), Requests(Arc::clone(context)))
+}
+
+struct Driver {
+    context: Arc<Context>,
+    hyper: Pin<Box<Hyper>>,
+    going_away: bool,
+}
+
+impl Driver {
+    fn poll(&mut self, cx: &mut Task<'_>) -> Poll<CloseReason> {
+        self.context.control.watch(cx);
+        if let Some(kill) = self.context.control.kill_code()
+            && let Some(reason) = self.killed(kill)
+        {
+            return Poll::Ready(reason);
+        }
+        // An answer has said that it is the last.
+        if self.context.is_closing() {
+            self.go_away();
+        }
+        self.hyper.as_mut().poll(cx).map(|ended| reason(&self.context, ended))
+    }
+
+    /// Sends a GOAWAY: no new streams, the end when those under way are through.
+    fn go_away(&mut self) {
+        if !std::mem::replace(&mut self.going_away, true) {
+            self.hyper.as_mut().graceful_shutdown();
+        }
+    }
+
+    /// What follows from an end from outside; `None`: the connection goes on.
+    fn killed(&mut self, kill: Kill) -> Option<CloseReason> {
+        let context = Arc::clone(&self.context);
+        let stats = &context.chain.stats;
+        match kill {
+            Kill::Drained => return Some(CloseReason::Drained),
+            Kill::HostRemoved => return Some(CloseReason::HostRemoved),
+            Kill::Deadline if context.phase() == Phase::Lingering => {
+                context.control.pardon(kill);
+                stats.inc(HttpStat::DownstreamCxDelayedCloseTimeout);
+                context.set_phase(Phase::Over);
+            }
+            // A client that does not answer the GOAWAY's PING has no say any more.
+            Kill::Deadline if context.active() == 0 => return Some(CloseReason::IdleTimeout),
+            Kill::Deadline => context.control.pardon(kill),
+            Kill::Idle => {
+                context.control.pardon(kill);
+                if context.active() == 0 && !self.going_away {
+                    stats.inc(HttpStat::DownstreamCxIdleTimeout);
+                    self.end_soon();
+                }
+            }
+            Kill::MaxDuration => {
+                context.control.pardon(kill);
+                stats.inc(HttpStat::DownstreamCxMaxDurationReached);
+                self.end_soon();
+            }
+        }
+        None
+    }
+
+    fn end_soon(&mut self) {
+        self.go_away();
+        self.context.control.set_deadline(Instant::now(), Some(self.context.chain.manager.drain_timeout));
+    }
+}
+
+/// `downstream_cx_http2_…`
+struct Counted(Arc<Context>);
+
+impl Counted {
+    fn new(context: &Arc<Context>) -> Self {
+        context.chain.stats.inc(HttpStat::DownstreamCxHttp2Total);
+        context.chain.stats.inc(HttpStat::DownstreamCxHttp2Active);
+        Self(Arc::clone(context))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.chain.stats.dec(HttpStat::DownstreamCxHttp2Active);
+    }
+}

@@ -1,0 +1,124 @@
+//! One request's way, in one line: validate, route, filters, forward, answer.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::header::EXPECT;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use proxy::metrics::HttpStat;
+use proxy::report::http::{Flag, HttpFlow, Protocol};
+
+use super::body::Body;
+use super::context::Context;
+use super::exchange::Exchange;
+use super::h1::head::Refusal;
+use super::live::{Limits, Live};
+use super::outgoing::Outgoing;
+use super::reply::Reply;
+use super::{drain, incoming, receive, respond, validate};
+
+/// The requests of one connection.
+pub(super) struct Requests(pub(super) Arc<Context>);
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Outgoing>, Infallible>> + Send>>;
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Outgoing>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        let context = Arc::clone(&self.0);
+        Box::pin(async move { Ok(serve(context, request).await) })
+    }
+}
+
+async fn serve(context: Arc<Context>, request: Request<Incoming>) -> Response<Outgoing> {
+    let (mut live, body, refusal) = begin(context, request);
+    let outcome = match refusal {
+        Some(refusal) => Err(refuse(&live, refusal)),
+        None => within_limits(&mut live, body).await,
+    };
+    let response = match outcome {
+        Ok(response) => response,
+        // What the client sent as a body was none: that is what it hears, whatever the upstream made of it.
+        Err(_) if live.limits.is_broken() => respond::render(refuse(&live, Refusal::MALFORMED), &mut live.exchange),
+        Err(reply) => respond::render(reply, &mut live.exchange),
+    };
+    respond::send(live, response)
+}
+
+/// A request as it came.
+fn begin(context: Arc<Context>, mut request: Request<Incoming>) -> (Box<Live>, Body, Option<Refusal>) {
+    let number = context.begin();
+    let refusal = context.refused(number);
+    let upgrade = request.extensions().get::<hyper::upgrade::OnUpgrade>().is_some();
+    let upgrade = upgrade.then(|| hyper::upgrade::on(&mut request));
+    let (parts, body) = request.into_parts();
+    let tls = context.flow.tls.is_some();
+    let (head, protocol) = receive::head(parts, tls);
+    if protocol != Protocol::Http2 && (drain::asks_to_close(&head.headers) || protocol == Protocol::Http10) {
+        context.set_client_closes();
+    }
+    let mut flow = HttpFlow::new(Arc::clone(&context.flow), context.shared.next_request_id(), protocol, head);
+    if let Some(begun) = context.head_begun() {
+        flow.start = begun;
+    }
+    let exchange = Exchange {
+        flow,
+        chain: Arc::clone(&context.chain),
+        random: fastrand::u64(..),
+        upgrade,
+        shared: Arc::clone(&context.shared),
+    };
+    let mut live = Live::new(exchange, context);
+    let bare = protocol != Protocol::Http2 && !live.exchange.chain.manager.http1.enable_trailers;
+    let (body, meter) = incoming::metered(body, live.limits.control(), bare);
+    match meter {
+        Some(meter) => live.limits.expect(meter),
+        None => live.exchange.flow.timing.request_end = Some(live.exchange.flow.start),
+    }
+    (live, body, refusal)
+}
+
+/// The codec's refusal: `Bad Request` and the like as the text.
+fn refuse(live: &Live, refusal: Refusal) -> Reply {
+    let Refusal { status, details, of_codec } = refusal;
+    let reply = Reply::new(status, details);
+    if status == StatusCode::REQUEST_TIMEOUT {
+        return reply.body("request header timeout");
+    }
+    if !of_codec {
+        return reply;
+    }
+    live.exchange.chain.stats.inc(HttpStat::DownstreamCxProtocolError);
+    reply.body(status.canonical_reason().unwrap_or_default()).flag(Flag::DownstreamProtocolError)
+}
+
+async fn within_limits(live: &mut Live, body: Body) -> Result<Response<Body>, Reply> {
+    let Live { exchange, limits, .. } = live;
+    let mut handled = pin!(handle(exchange, limits, body));
+    poll_fn(|cx| {
+        // First, so that the limits know whom to wake.
+        if let Some(reply) = limits.overdue(cx) {
+            return Poll::Ready(Err(reply));
+        }
+        handled.as_mut().poll(cx)
+    })
+    .await
+}
+
+async fn handle(exchange: &mut Exchange, _limits: &Limits, _body: Body) -> Result<Response<Body>, Reply> {
+    if !exchange.chain.manager.proxy_100_continue && validate::expects_continue(&exchange.flow.request) {
+        // hyper says so as soon as the body is read.
+        exchange.flow.request.headers.remove(EXPECT);
+    }
+    validate::check(exchange)?;
+    exchange.chain.stats.inc(HttpStat::NoRoute);
+    Err(Reply::new(StatusCode::NOT_FOUND, "route_not_found").flag(Flag::NoRouteFound))
+}
