@@ -13,64 +13,66 @@ pub use self::tree::{Domains, IpRange, Map, Tree, TreeKind};
 
 use std::borrow::Cow;
 
+use super::route::HeaderKey;
+
 /// A matcher: a list, a tree, or nothing but what holds when nothing matches.
 #[derive(Clone, Debug)]
-pub struct Matcher<A> {
+pub struct Matcher<A, I = Input> {
     /// What is looked at.
-    pub kind: MatcherKind<A>,
+    pub kind: MatcherKind<A, I>,
     /// When nothing matches.
-    pub on_no_match: Option<OnMatch<A>>,
+    pub on_no_match: Option<OnMatch<A, I>>,
 }
 
 /// `matcher_type`.
 #[derive(Clone, Debug)]
-pub enum MatcherKind<A> {
+pub enum MatcherKind<A, I = Input> {
     /// None: straight to [`Matcher::on_no_match`].
     None,
     /// `matcher_list`: the first that matches.
-    List(Box<[FieldMatcher<A>]>),
+    List(Box<[FieldMatcher<A, I>]>),
     /// `matcher_tree`: one input looked up.
-    Tree(Tree<A>),
+    Tree(Tree<A, I>),
 }
 
 /// An entry of a list.
 #[derive(Clone, Debug)]
-pub struct FieldMatcher<A> {
+pub struct FieldMatcher<A, I = Input> {
     /// Whether it matches.
-    pub predicate: Predicate,
+    pub predicate: Predicate<I>,
     /// Then.
-    pub on_match: OnMatch<A>,
+    pub on_match: OnMatch<A, I>,
 }
 
 /// What a match leads to.
 #[derive(Clone, Debug)]
-pub struct OnMatch<A> {
+pub struct OnMatch<A, I = Input> {
     /// Where to.
-    pub then: Then<A>,
+    pub then: Then<A, I>,
     /// Only noted: matching goes on as if it had not matched.
     pub keep_matching: bool,
 }
 
 /// An action, or another matcher.
 #[derive(Clone, Debug)]
-pub enum Then<A> {
+pub enum Then<A, I = Input> {
     /// Ends.
     Action(A),
     /// Goes on there.
-    Matcher(Box<Matcher<A>>),
+    Matcher(Box<Matcher<A, I>>),
 }
 
 /// `Predicate`.
 #[derive(Clone, Debug)]
-pub enum Predicate {
+pub enum Predicate<I = Input> {
     /// An input and how it must look.
-    Single(Input, TextMatch),
+    Single(I, TextMatch),
     /// One of them.
-    Or(Box<[Predicate]>),
+    Or(Box<[Self]>),
     /// All of them.
-    And(Box<[Predicate]>),
+    And(Box<[Self]>),
     /// The contrary.
-    Not(Box<Predicate>),
+    Not(Box<Self>),
 }
 
 /// What is looked at (`extensions.matching.common_inputs.{network,ssl}.v3`).
@@ -98,10 +100,29 @@ pub enum Input {
     Subject,
 }
 
+/// What is looked at of a request and its answer (`type.matcher.v3.Http…MatchInput`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpInput {
+    /// Of its connection.
+    Connection(Input),
+    /// `HttpRequestHeaderMatchInput`: several are joined with commas.
+    RequestHeader(HeaderKey),
+    /// `HttpResponseHeaderMatchInput`.
+    ResponseHeader(HeaderKey),
+    /// `HttpRequestQueryParamMatchInput`: the first value.
+    Query(Box<str>),
+    /// `HttpResponseStatusCodeMatchInput`.
+    Status,
+    /// `HttpResponseStatusCodeClassMatchInput`: `2xx`.
+    StatusClass,
+    /// `HttpResponseLocalReplyMatchInput`: `true` or `false`.
+    LocalReply,
+}
+
 /// Where inputs come from.
-pub trait Inputs {
+pub trait Inputs<I = Input> {
     /// The value of an input.
-    fn input(&self, input: Input) -> Data<'_>;
+    fn input(&self, input: &I) -> Data<'_>;
 }
 
 /// The value of an input.
@@ -126,9 +147,9 @@ pub enum Found<T> {
     Undecided,
 }
 
-impl<A> Matcher<A> {
+impl<A, I> Matcher<A, I> {
     /// Follows the tree.
-    pub fn find(&self, inputs: &impl Inputs) -> Found<&A> {
+    pub fn find(&self, inputs: &impl Inputs<I>) -> Found<&A> {
         let found = match &self.kind {
             MatcherKind::None => Found::Nothing,
             MatcherKind::List(list) => first(list, inputs),
@@ -148,7 +169,7 @@ impl<A> Matcher<A> {
     }
 
     fn collect<'a>(&'a self, actions: &mut Vec<&'a A>) {
-        let outcomes: Vec<&OnMatch<A>> = match &self.kind {
+        let outcomes: Vec<&OnMatch<A, I>> = match &self.kind {
             MatcherKind::None => Vec::new(),
             MatcherKind::List(list) => list.iter().map(|field| &field.on_match).collect(),
             MatcherKind::Tree(tree) => tree.outcomes(),
@@ -162,7 +183,7 @@ impl<A> Matcher<A> {
     }
 }
 
-fn first<'a, A>(list: &'a [FieldMatcher<A>], inputs: &impl Inputs) -> Found<&'a A> {
+fn first<'a, A, I>(list: &'a [FieldMatcher<A, I>], inputs: &impl Inputs<I>) -> Found<&'a A> {
     for FieldMatcher { predicate, on_match } in list {
         match predicate.matches(inputs) {
             None => return Found::Undecided,
@@ -176,8 +197,8 @@ fn first<'a, A>(list: &'a [FieldMatcher<A>], inputs: &impl Inputs) -> Found<&'a 
     Found::Nothing
 }
 
-impl<A> OnMatch<A> {
-    fn find(&self, inputs: &impl Inputs) -> Found<&A> {
+impl<A, I> OnMatch<A, I> {
+    fn find(&self, inputs: &impl Inputs<I>) -> Found<&A> {
         let found = match &self.then {
             Then::Action(action) => Found::Action(action),
             Then::Matcher(matcher) => matcher.find(inputs),
@@ -189,11 +210,11 @@ impl<A> OnMatch<A> {
     }
 }
 
-impl Predicate {
+impl<I> Predicate<I> {
     /// Whether it matches; `None`: an input cannot be had.
-    pub fn matches(&self, inputs: &impl Inputs) -> Option<bool> {
+    pub fn matches(&self, inputs: &impl Inputs<I>) -> Option<bool> {
         match self {
-            Self::Single(input, text) => match inputs.input(*input) {
+            Self::Single(input, text) => match inputs.input(input) {
                 Data::NotAvailable => None,
                 Data::Absent => Some(false),
                 Data::Bytes(bytes) => Some(text.matches(&bytes)),

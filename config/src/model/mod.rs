@@ -12,6 +12,7 @@ pub mod endpoint;
 pub(crate) mod extension;
 pub mod hcm;
 pub mod http;
+pub mod http_filter;
 pub mod listener;
 pub mod matcher;
 pub mod metadata;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::chain::Cidr;
-use super::matcher::{Matcher, TextMatch};
+use super::matcher::{Input, Matcher, TextMatch};
+use super::metadata::Value;
+use super::route::{HeaderMatch, PathTemplate};
 
 /// A network RBAC filter.
 #[derive(Clone, Debug)]
@@ -23,7 +25,7 @@ pub struct Rbac {
 
 /// Either form of rules.
 #[derive(Clone, Debug)]
-pub enum Policies {
+pub enum Policies<I = Input> {
     /// `rules`.
     Rules {
         /// What happens on a match.
@@ -32,7 +34,7 @@ pub enum Policies {
         policies: Box<[Policy]>,
     },
     /// `matcher`. Where it leads nowhere, the connection is denied.
-    Tree(Matcher<Action>),
+    Tree(Matcher<Action, I>),
 }
 
 /// `envoy.config.rbac.v3.RBAC.Action`.
@@ -73,6 +75,14 @@ pub enum Rule {
     Any,
     /// Never: about HTTP (`url_path`) or a route, of which a connection has none.
     Never,
+    /// `header`, of a request.
+    Header(Box<HeaderMatch>),
+    /// `url_path`, of a request: without its query.
+    UrlPath(TextMatch),
+    /// `uri_template`, of a request.
+    UriTemplate(Box<PathTemplate>),
+    /// `metadata`, `sourced_metadata` of a request.
+    HttpMetadata(Box<HttpMetadataMatch>),
     /// All of them.
     And(Box<[Rule]>),
     /// One of them.
@@ -113,6 +123,21 @@ pub struct MetadataMatch {
     pub invert: bool,
 }
 
+/// `type.matcher.v3.MetadataMatcher` over dynamic metadata of a request.
+#[derive(Clone, Debug)]
+pub struct HttpMetadataMatch {
+    /// `filter`: the namespace.
+    pub namespace: Box<str>,
+    /// `path`; never empty.
+    pub path: Box<[Box<str>]>,
+    /// How the value must look.
+    pub value: ValueMatch,
+    /// The contrary.
+    pub invert: bool,
+    /// Of the request's route, not of the request.
+    pub of_route: bool,
+}
+
 /// `type.matcher.v3.ValueMatcher`.
 #[derive(Clone, Debug)]
 pub enum ValueMatch {
@@ -138,6 +163,18 @@ pub enum Noted<'a> {
 }
 
 impl ValueMatch {
+    /// Whether a value of a request's metadata, or its absence, matches.
+    pub fn matches_value(&self, value: Option<&Value>) -> bool {
+        match (self, value) {
+            (_, None) => self.matches(None),
+            (Self::Or(any), value) => any.iter().any(|one| one.matches_value(value)),
+            (_, Some(Value::String(text))) => self.matches(Some(Noted::Text(text))),
+            (_, Some(Value::Bool(value))) => self.matches(Some(Noted::Bool(*value))),
+            (Self::Present(wanted), Some(_)) => *wanted,
+            (Self::Never | Self::Text(_) | Self::Bool(_), Some(_)) => false,
+        }
+    }
+
     /// Whether the value, or its absence, matches.
     pub fn matches(&self, value: Option<Noted<'_>>) -> bool {
         match (self, value) {
@@ -151,7 +188,25 @@ impl ValueMatch {
     }
 }
 
-impl Policies {
+impl HttpMetadataMatch {
+    /// Whether what stands under the namespace matches.
+    pub fn matches(&self, fields: &[(Arc<str>, Value)]) -> bool {
+        self.value.matches_value(find(fields, &self.path)) != self.invert
+    }
+}
+
+/// Follows a path of keys.
+fn find<'a>(fields: &'a [(Arc<str>, Value)], path: &[Box<str>]) -> Option<&'a Value> {
+    let (first, rest) = path.split_first()?;
+    let (_, value) = fields.iter().find(|(key, _)| **key == **first)?;
+    match (value, rest) {
+        (value, []) => Some(value),
+        (Value::Struct(fields), rest) => find(fields, rest),
+        _ => None,
+    }
+}
+
+impl<I> Policies<I> {
     /// The names of all policies, sorted, each once.
     pub fn names(&self) -> Vec<&Arc<str>> {
         let mut names: Vec<&Arc<str>> = match self {

@@ -10,7 +10,7 @@ use pb::matcher::matcher_list::predicate::{MatchType, PredicateList, SinglePredi
 use pb::matcher::matcher_list::{self, Predicate as PbPredicate};
 use pb::matcher::{MatcherType, matcher_tree, on_match};
 
-use super::{FieldMatcher, Input, Map, Matcher, MatcherKind, OnMatch, Predicate, Then, Tree, TreeKind};
+use super::{FieldMatcher, HttpInput, Map, Matcher, MatcherKind, OnMatch, Predicate, Then, Tree, TreeKind};
 use crate::model::extension;
 use crate::reject::{Context, Rejection, Unsupported};
 
@@ -22,10 +22,10 @@ pub(crate) type ActionReader<'a, A> =
     &'a mut dyn FnMut(&mut Context, (&str, &[u8]), &str) -> Result<Result<A, Unsupported>, Rejection>;
 
 /// Converts matchers with one kind of action.
-pub(crate) struct Reader<'a, A> {
+pub(crate) struct Reader<'a, A, I> {
     action: ActionReader<'a, A>,
-    /// Who matches, for messages: `RBAC network filter`.
-    filter: &'static str,
+    /// Converts an input. The inner error: it can't be had here.
+    input: &'a dyn Fn(&mut Context, TypedExtensionConfig) -> Result<Result<I, Unsupported>, Rejection>,
     /// The first part that can't be evaluated here.
     unsupported: Option<Unsupported>,
     depth: usize,
@@ -40,15 +40,33 @@ pub(crate) fn network<A>(
     action: ActionReader<'_, A>,
     matcher: pb::Matcher,
 ) -> Result<Result<Matcher<A>, Unsupported>, Rejection> {
-    let mut reader = Reader { action, filter, unsupported: None, depth: MAX_DEPTH };
-    let matcher = reader.matcher(cx, matcher)?;
-    Ok(match reader.unsupported {
-        None => Ok(matcher),
-        Some(unsupported) => Err(unsupported),
-    })
+    let input = |cx: &mut Context, config| inputs::network(cx, filter, config);
+    Reader { action, input: &input, unsupported: None, depth: MAX_DEPTH }.read(cx, matcher)
 }
 
-impl<A> Reader<'_, A> {
+/// Converts the matcher of an HTTP filter. Where `only_requests` names the filter, it may look at requests alone.
+///
+/// The inner error: a part of it can't be evaluated here.
+pub(crate) fn http<A>(
+    cx: &mut Context,
+    only_requests: Option<&'static str>,
+    action: ActionReader<'_, A>,
+    matcher: pb::Matcher,
+) -> Result<Result<Matcher<A, HttpInput>, Unsupported>, Rejection> {
+    let input = |cx: &mut Context, config| inputs::http(cx, only_requests, config);
+    Reader { action, input: &input, unsupported: None, depth: MAX_DEPTH }.read(cx, matcher)
+}
+
+impl<A, I> Reader<'_, A, I> {
+    fn read(
+        mut self,
+        cx: &mut Context,
+        matcher: pb::Matcher,
+    ) -> Result<Result<Matcher<A, I>, Unsupported>, Rejection> {
+        let matcher = self.matcher(cx, matcher)?;
+        Ok(self.unsupported.map_or(Ok(matcher), Err))
+    }
+
     fn deeper<T>(
         &mut self,
         cx: &mut Context,
@@ -65,7 +83,7 @@ impl<A> Reader<'_, A> {
         self.unsupported.get_or_insert(unsupported);
     }
 
-    fn matcher(&mut self, cx: &mut Context, matcher: pb::Matcher) -> Result<Matcher<A>, Rejection> {
+    fn matcher(&mut self, cx: &mut Context, matcher: pb::Matcher) -> Result<Matcher<A, I>, Rejection> {
         let pb::Matcher { on_no_match, matcher_type } = matcher;
         let kind = match matcher_type {
             None => MatcherKind::None,
@@ -87,7 +105,7 @@ impl<A> Reader<'_, A> {
         &mut self,
         cx: &mut Context,
         pb::matcher::MatcherList { matchers }: pb::matcher::MatcherList,
-    ) -> Result<Box<[FieldMatcher<A>]>, Rejection> {
+    ) -> Result<Box<[FieldMatcher<A, I>]>, Rejection> {
         at_least(cx, "matchers", matchers.len(), 1)?;
         cx.each("matchers", matchers, |cx, matcher_list::FieldMatcher { predicate, on_match }| {
             let predicate = cx.required("predicate", predicate)?;
@@ -99,7 +117,7 @@ impl<A> Reader<'_, A> {
         })
     }
 
-    fn predicate(&mut self, cx: &mut Context, PbPredicate { match_type }: PbPredicate) -> Result<Predicate, Rejection> {
+    fn predicate(&mut self, cx: &mut Context, PbPredicate { match_type }: PbPredicate) -> Result<Predicate<I>, Rejection> {
         let several = |cx: &mut Context, reader: &mut Self, PredicateList { predicate }: PredicateList| {
             at_least(cx, "predicate", predicate.len(), 2)?;
             cx.each("predicate", predicate, |cx, one| reader.deeper(cx, |r, cx| r.predicate(cx, one)))
@@ -115,7 +133,7 @@ impl<A> Reader<'_, A> {
         })
     }
 
-    fn single(&mut self, cx: &mut Context, single: SinglePredicate) -> Result<Predicate, Rejection> {
+    fn single(&mut self, cx: &mut Context, single: SinglePredicate) -> Result<Predicate<I>, Rejection> {
         let SinglePredicate { input, matcher } = single;
         let input = cx.required("input", input)?;
         let input = cx.at("input", |cx| self.input(cx, input))?;
@@ -136,8 +154,8 @@ impl<A> Reader<'_, A> {
     }
 
     /// `None`: it can't be had here, which is noted.
-    fn input(&mut self, cx: &mut Context, config: TypedExtensionConfig) -> Result<Option<Input>, Rejection> {
-        Ok(match inputs::network(cx, self.filter, config)? {
+    fn input(&mut self, cx: &mut Context, config: TypedExtensionConfig) -> Result<Option<I>, Rejection> {
+        Ok(match (self.input)(cx, config)? {
             Ok(input) => Some(input),
             Err(unsupported) => {
                 self.cannot(unsupported);
@@ -150,7 +168,7 @@ impl<A> Reader<'_, A> {
         &mut self,
         cx: &mut Context,
         pb::matcher::OnMatch { keep_matching, on_match }: pb::matcher::OnMatch,
-    ) -> Result<OnMatch<A>, Rejection> {
+    ) -> Result<OnMatch<A, I>, Rejection> {
         if keep_matching {
             return Err(cx.reject("keep_matching", "keep_matching is not supported in this context"));
         }
@@ -179,7 +197,7 @@ impl<A> Reader<'_, A> {
         &mut self,
         cx: &mut Context,
         pb::matcher::MatcherTree { input, tree_type }: pb::matcher::MatcherTree,
-    ) -> Result<MatcherKind<A>, Rejection> {
+    ) -> Result<MatcherKind<A, I>, Rejection> {
         let input = cx.required("input", input)?;
         let input = cx.at("input", |cx| self.input(cx, input))?;
         let kind = match cx.required("tree_type", tree_type)? {
@@ -201,7 +219,7 @@ impl<A> Reader<'_, A> {
         &mut self,
         cx: &mut Context,
         pb::matcher::matcher_tree::MatchMap { map }: pb::matcher::matcher_tree::MatchMap,
-    ) -> Result<Map<A>, Rejection> {
+    ) -> Result<Map<A, I>, Rejection> {
         at_least(cx, "map", map.len(), 1)?;
         let mut entries: Vec<_> = map.into_iter().collect();
         entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

@@ -7,32 +7,32 @@ use crate::model::chain::Cidr;
 
 /// One input and where its values lead.
 #[derive(Clone, Debug)]
-pub struct Tree<A> {
+pub struct Tree<A, I = Input> {
     /// What is looked up.
-    pub input: Input,
+    pub input: I,
     /// How.
-    pub kind: TreeKind<A>,
+    pub kind: TreeKind<A, I>,
 }
 
 /// Keys and where they lead, sorted.
-pub type Map<A> = Box<[(Box<str>, OnMatch<A>)]>;
+pub type Map<A, I = Input> = Box<[(Box<str>, OnMatch<A, I>)]>;
 
 /// `tree_type`.
 #[derive(Clone, Debug)]
-pub enum TreeKind<A> {
+pub enum TreeKind<A, I = Input> {
     /// `exact_match_map`, sorted by key.
-    Exact(Map<A>),
+    Exact(Map<A, I>),
     /// `prefix_match_map`, sorted by key: the longest prefix first, then shorter ones.
-    Prefix(Map<A>),
+    Prefix(Map<A, I>),
     /// `IPMatcher`, in the order in which they are tried: the longest range first.
     Ip {
         /// In order.
         ranges: Box<[IpRange]>,
         /// Where they lead.
-        outcomes: Box<[OnMatch<A>]>,
+        outcomes: Box<[OnMatch<A, I>]>,
     },
     /// `ServerNameMatcher`.
-    Domains(Domains<A>),
+    Domains(Domains<A, I>),
 }
 
 /// A range of an `IPMatcher`.
@@ -48,7 +48,7 @@ pub struct IpRange {
 
 /// A `ServerNameMatcher`: exact names, then `*.suffix` from the longest on, then `*`.
 #[derive(Clone, Debug)]
-pub struct Domains<A> {
+pub struct Domains<A, I = Input> {
     /// Name and which of the outcomes, sorted.
     pub exact: Box<[(Box<str>, usize)]>,
     /// Suffix without `*.` and which of the outcomes, sorted.
@@ -56,13 +56,13 @@ pub struct Domains<A> {
     /// `*`.
     pub any: Option<usize>,
     /// Where they lead.
-    pub outcomes: Box<[OnMatch<A>]>,
+    pub outcomes: Box<[OnMatch<A, I>]>,
 }
 
-impl<A> Tree<A> {
+impl<A, I> Tree<A, I> {
     /// Looks the input up; what holds otherwise is the matcher's.
-    pub(super) fn find(&self, inputs: &impl Inputs) -> Found<&A> {
-        let key = match inputs.input(self.input) {
+    pub(super) fn find(&self, inputs: &impl Inputs<I>) -> Found<&A> {
+        let key = match inputs.input(&self.input) {
             Data::NotAvailable => return Found::Undecided,
             Data::Absent => return Found::Nothing,
             Data::Bytes(key) => key,
@@ -91,7 +91,7 @@ impl<A> Tree<A> {
     }
 
     /// Everything it may lead to.
-    pub(super) fn outcomes(&self) -> Vec<&OnMatch<A>> {
+    pub(super) fn outcomes(&self) -> Vec<&OnMatch<A, I>> {
         match &self.kind {
             TreeKind::Exact(map) | TreeKind::Prefix(map) => map.iter().map(|(_, outcome)| outcome).collect(),
             TreeKind::Ip { outcomes, .. } | TreeKind::Domains(Domains { outcomes, .. }) => outcomes.iter().collect(),
@@ -100,7 +100,10 @@ impl<A> Tree<A> {
 }
 
 /// The first candidate that leads somewhere.
-fn settle<'a, A: 'a>(candidates: impl IntoIterator<Item = &'a OnMatch<A>>, inputs: &impl Inputs) -> Found<&'a A> {
+fn settle<'a, A: 'a, I: 'a>(
+    candidates: impl IntoIterator<Item = &'a OnMatch<A, I>>,
+    inputs: &impl Inputs<I>,
+) -> Found<&'a A> {
     candidates.into_iter().map(|c| c.find(inputs)).find(|f| !matches!(f, Found::Nothing)).unwrap_or(Found::Nothing)
 }
 
@@ -113,8 +116,8 @@ fn address(key: &[u8]) -> Option<IpAddr> {
     std::str::from_utf8(key).ok()?.parse().ok()
 }
 
-impl<A> Domains<A> {
-    fn candidates<'a, 'n>(&'a self, name: &'n [u8]) -> impl Iterator<Item = &'a OnMatch<A>> + use<'a, 'n, A> {
+impl<A, I> Domains<A, I> {
+    fn candidates<'a, 'n>(&'a self, name: &'n [u8]) -> impl Iterator<Item = &'a OnMatch<A, I>> + use<'a, 'n, A, I> {
         let dots = name.iter().enumerate().filter(|(_, byte)| **byte == b'.');
         let wildcards = dots.filter_map(|(at, _)| lookup(&self.wildcards, name.get(at + 1..)?));
         let all = lookup(&self.exact, name).into_iter().chain(wildcards).chain(&self.any);

@@ -11,11 +11,13 @@ use rules_pb::rbac::Action as PbAction;
 
 use super::{Action, Effect, Policies, Rbac};
 use crate::model::extension;
+use crate::model::matcher::{HttpInput, Input};
 use crate::model::matcher::proto as matcher;
 use crate::model::metadata::proto::Interner;
 use crate::reject::{Context, Rejection, Unsupported};
 
 const FILTER: &str = "RBAC network filter";
+const HTTP_FILTER: &str = "RBAC HTTP filter";
 
 /// Converts the body of a RBAC. The inner error: a part that can't be evaluated here; its chain must not open.
 pub(crate) fn rbac(
@@ -38,8 +40,9 @@ pub(crate) fn rbac(
         cx.note("enforcement_type", "decided once, before the first byte: no filter here learns more from later ones");
     }
     let delay_deny = cx.duration("delay_deny", delay_deny)?;
-    let enforced = policies(cx, interner, ["rules", "matcher"], (rules, matcher))?;
-    let shadow = policies(cx, interner, ["shadow_rules", "shadow_matcher"], (shadow_rules, shadow_matcher))?;
+    let mut policies = |fields, config| policies(cx, interner, (fields, rules::Layer::Network, tree), config);
+    let enforced = policies(["rules", "matcher"], (rules, matcher))?;
+    let shadow = policies(["shadow_rules", "shadow_matcher"], (shadow_rules, shadow_matcher))?;
     let (enforced, shadow) = match (enforced, shadow) {
         (Err(unsupported), _) | (_, Err(unsupported)) => return Ok(Err(unsupported)),
         (Ok(enforced), Ok(shadow)) => (enforced, shadow),
@@ -53,20 +56,21 @@ pub(crate) fn rbac(
     }))
 }
 
-type Converted = Result<Option<Policies>, Unsupported>;
+type Converted<I> = Result<Option<Policies<I>>, Unsupported>;
+type Trees<I> = fn(&mut Context, &mut Interner, PbMatcher) -> Result<Result<Policies<I>, Unsupported>, Rejection>;
 
 /// The matcher wins; Envoy looks at the rules beside it all the same, and refuses bad ones.
-fn policies(
+fn policies<I>(
     cx: &mut Context,
     interner: &mut Interner,
-    [rules_field, matcher_field]: [&'static str; 2],
+    ([rules_field, matcher_field], layer, tree): ([&'static str; 2], rules::Layer, Trees<I>),
     (rules, matcher): (Option<rules_pb::Rbac>, Option<PbMatcher>),
-) -> Result<Converted, Rejection> {
+) -> Result<Converted<I>, Rejection> {
     let rules = match rules {
         None => None,
         Some(rules) => {
             cx.ignore(rules_field, &matcher, "the matcher beside them is in force");
-            Some(cx.at(rules_field, |cx| rules::rules(cx, interner, rules))?)
+            Some(cx.at(rules_field, |cx| rules::rules(cx, interner, layer, rules))?)
         }
     };
     Ok(match matcher {
@@ -75,16 +79,44 @@ fn policies(
     })
 }
 
+/// The policies of an HTTP filter.
+pub(crate) fn http_policies(
+    cx: &mut Context,
+    interner: &mut Interner,
+    fields: [&'static str; 2],
+    config: (Option<rules_pb::Rbac>, Option<PbMatcher>),
+) -> Result<Converted<HttpInput>, Rejection> {
+    policies(cx, interner, (fields, rules::Layer::Http, http_tree), config)
+}
+
 fn tree(
     cx: &mut Context,
     interner: &mut Interner,
     matcher: PbMatcher,
-) -> Result<Result<Policies, Unsupported>, Rejection> {
-    let mut action = |cx: &mut Context, (type_name, body): (&str, &[u8]), name: &str| match type_name {
-        "envoy.config.rbac.v3.Action" => cx.at("typed_config", |cx| self::action(cx, interner, body).map(Ok)),
-        _ => Err(extension::unknown(cx, name, type_name)),
-    };
+) -> Result<Result<Policies<Input>, Unsupported>, Rejection> {
+    let mut action = |cx: &mut Context, found: (&str, &[u8]), name: &str| leaf(cx, interner, found, name);
     Ok(matcher::network(cx, FILTER, &mut action, matcher)?.map(Policies::Tree))
+}
+
+fn http_tree(
+    cx: &mut Context,
+    interner: &mut Interner,
+    matcher: PbMatcher,
+) -> Result<Result<Policies<HttpInput>, Unsupported>, Rejection> {
+    let mut action = |cx: &mut Context, found: (&str, &[u8]), name: &str| leaf(cx, interner, found, name);
+    Ok(matcher::http(cx, Some(HTTP_FILTER), &mut action, matcher)?.map(Policies::Tree))
+}
+
+fn leaf(
+    cx: &mut Context,
+    interner: &mut Interner,
+    (type_name, body): (&str, &[u8]),
+    name: &str,
+) -> Result<Result<Action, Unsupported>, Rejection> {
+    match type_name {
+        "envoy.config.rbac.v3.Action" => cx.at("typed_config", |cx| action(cx, interner, body).map(Ok)),
+        _ => Err(extension::unknown(cx, name, type_name)),
+    }
 }
 
 fn action(cx: &mut Context, interner: &mut Interner, body: &[u8]) -> Result<Action, Rejection> {

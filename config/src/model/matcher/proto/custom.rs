@@ -51,13 +51,13 @@ mod wire {
     }
 }
 
-impl<A> Reader<'_, A> {
+impl<A, I> Reader<'_, A, I> {
     /// Converts a custom tree; one that Envoy does not know either is refused.
     pub(super) fn custom(
         &mut self,
         cx: &mut Context,
         TypedExtensionConfig { name, typed_config }: TypedExtensionConfig,
-    ) -> Result<TreeKind<A>, Rejection> {
+    ) -> Result<TreeKind<A, I>, Rejection> {
         let (type_name, body) = extension::required(cx, &name, typed_config)?;
         match &*type_name {
             "xds.type.matcher.v3.IPMatcher" => {
@@ -70,7 +70,7 @@ impl<A> Reader<'_, A> {
         }
     }
 
-    fn ip(&mut self, cx: &mut Context, body: &[u8]) -> Result<TreeKind<A>, Rejection> {
+    fn ip(&mut self, cx: &mut Context, body: &[u8]) -> Result<TreeKind<A, I>, Rejection> {
         let wire::IpMatcher { range_matchers } = cx.decode(body)?;
         let mut ranges = Vec::new();
         let mut index = 0..;
@@ -92,7 +92,7 @@ impl<A> Reader<'_, A> {
         Ok(TreeKind::Ip { ranges: ranges.into_iter().map(|(_, range)| range).collect(), outcomes })
     }
 
-    fn domains(&mut self, cx: &mut Context, body: &[u8]) -> Result<TreeKind<A>, Rejection> {
+    fn domains(&mut self, cx: &mut Context, body: &[u8]) -> Result<TreeKind<A, I>, Rejection> {
         let wire::ServerNameMatcher { domain_matchers } = cx.decode(body)?;
         let mut seen = HashSet::new();
         let (mut exact, mut wildcards, mut any) = (Vec::new(), Vec::new(), None);
@@ -124,7 +124,7 @@ impl<A> Reader<'_, A> {
         &mut self,
         cx: &mut Context,
         on_match: Option<envoy_types::pb::xds::r#type::matcher::v3::matcher::OnMatch>,
-    ) -> Result<OnMatch<A>, Rejection> {
+    ) -> Result<OnMatch<A, I>, Rejection> {
         // Envoy reads an absent one without looking; it is refused here.
         let on_match = cx.required("on_match", on_match)?;
         cx.at("on_match", |cx| self.on_match(cx, on_match))

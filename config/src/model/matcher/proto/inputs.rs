@@ -1,9 +1,11 @@
 //! What may be looked at, and custom matchers of it.
 
+use envoy_types::pb::envoy::r#type::matcher::v3 as pb;
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 
 use crate::model::extension;
-use crate::model::matcher::Input;
+use crate::model::matcher::{HttpInput, Input};
+use crate::model::route::proto::header_key;
 use crate::reject::{Context, Rejection, Unsupported};
 
 /// Packages of inputs that Envoy knows for HTTP: it refuses them in a network filter, by another message than an
@@ -43,6 +45,62 @@ pub(super) fn network(
         }
     }))
 }
+
+/// Packages of inputs that Envoy knows for HTTP alone.
+const HTTP: &str = "envoy.type.matcher.v3.";
+
+/// Converts an input that an HTTP filter may look at. The inner error: it can't be had here.
+pub(super) fn http(
+    cx: &mut Context,
+    only_requests: Option<&str>,
+    config: TypedExtensionConfig,
+) -> Result<Result<HttpInput, Unsupported>, Rejection> {
+    let (type_name, body) = extension::required(cx, &config.name, config.typed_config.clone())?;
+    let of_request = matches!(
+        &*type_name,
+        "envoy.type.matcher.v3.HttpRequestHeaderMatchInput" | "xds.type.matcher.v3.HttpAttributesCelMatchInput"
+    );
+    if type_name.starts_with(HTTP)
+        && !of_request
+        && let Some(filter) = only_requests
+    {
+        return Err(cx.reject("typed_config", format!("{filter} cannot match on 'type.googleapis.com/{type_name}'")));
+    }
+    cx.at("typed_config", |cx| {
+        Ok(Ok(match type_name.strip_prefix(HTTP) {
+            Some("HttpRequestHeaderMatchInput") => {
+                let pb::HttpRequestHeaderMatchInput { header_name } = cx.decode(&body)?;
+                HttpInput::RequestHeader(header_key(cx, "header_name", &header_name)?)
+            }
+            Some("HttpResponseHeaderMatchInput") => {
+                let pb::HttpResponseHeaderMatchInput { header_name } = cx.decode(&body)?;
+                HttpInput::ResponseHeader(header_key(cx, "header_name", &header_name)?)
+            }
+            Some("HttpRequestQueryParamMatchInput") => {
+                let pb::HttpRequestQueryParamMatchInput { query_param } = cx.decode(&body)?;
+                cx.not_empty("query_param", &query_param)?;
+                HttpInput::Query(query_param.into())
+            }
+            Some("HttpResponseStatusCodeMatchInput") => HttpInput::Status,
+            Some("HttpResponseStatusCodeClassMatchInput") => HttpInput::StatusClass,
+            Some("HttpResponseLocalReplyMatchInput") => HttpInput::LocalReply,
+            Some("HttpRequestTrailerMatchInput" | "HttpResponseTrailerMatchInput") => {
+                return Ok(Err(cx.unsupported("", &type_name)));
+            }
+            _ if type_name.as_ref() == "xds.type.matcher.v3.HttpAttributesCelMatchInput" => {
+                return Ok(Err(cx.unsupported("", &type_name)));
+            }
+            _ if OF_HTTP_ALONE.contains(&&*type_name) => return Ok(Err(cx.unsupported("", &type_name))),
+            _ => return Ok(network(cx, only_requests.unwrap_or("HTTP filter"), config)?.map(HttpInput::Connection)),
+        }))
+    })
+}
+
+/// Inputs of connections that network filters may not look at.
+const OF_HTTP_ALONE: [&str; 2] = [
+    "envoy.extensions.matching.common_inputs.network.v3.DynamicMetadataInput",
+    "envoy.extensions.matching.common_inputs.network.v3.SourceTypeInput",
+];
 
 /// Matchers of inputs beside strings: none runs here.
 pub(super) fn custom_match(

@@ -5,6 +5,7 @@ mod metadata;
 mod principal;
 
 use envoy_types::pb::envoy::config::rbac::v3 as pb;
+use envoy_types::pb::envoy::config::route::v3::HeaderMatcher;
 use envoy_types::pb::envoy::r#type::matcher::v3::{PathMatcher, path_matcher};
 use envoy_types::pb::envoy::r#type::v3::Int32Range;
 use pb::permission::Rule as PbRule;
@@ -16,6 +17,7 @@ use crate::model::extension;
 use crate::model::matcher::proto::{at_least, text};
 use crate::model::metadata::proto::Interner;
 use crate::model::rbac::{Policies, Policy, Rule};
+use crate::model::route::proto::{header_match, path_template};
 use crate::reject::{Context, IsSet, Rejection, Unsupported, immaterial};
 
 /// A part of the configuration; the inner error: it can't be evaluated here.
@@ -24,12 +26,30 @@ type Converted<T> = Result<Result<T, Unsupported>, Rejection>;
 /// How deep rules may nest; prost bounds it too.
 const MAX_DEPTH: usize = 64;
 
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layer {
+    /// A network filter, of a connection.
+    Network,
+    /// An HTTP filter, of a request.
+    Http,
+}
+
+/// Where a rule stands.
+#[derive(Clone, Copy, Debug)]
+struct At {
+    layer: Layer,
+    /// How much deeper it may go.
+    depth: usize,
+}
+
 /// Converts a rule set.
-pub(super) fn rules(
+pub(super) fn rules<I>(
     cx: &mut Context,
     interner: &mut Interner,
+    layer: Layer,
     pb::Rbac { action, policies, audit_logging_options }: pb::Rbac,
-) -> Converted<Policies> {
+) -> Converted<Policies<I>> {
     let effect =
         super::effect(action).ok_or_else(|| cx.reject("action", "value must be one of the defined enum values"))?;
     if let Some(AuditLoggingOptions { audit_condition, logger_configs }) = audit_logging_options {
@@ -44,7 +64,7 @@ pub(super) fn rules(
     sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     let converted: Result<Box<[_]>, _> = sorted
         .into_iter()
-        .map(|(key, policy)| cx.key("policies", &key, |cx| self::policy(cx, interner, &key, policy)))
+        .map(|(key, policy)| cx.key("policies", &key, |cx| self::policy(cx, interner, (&key, layer), policy)))
         .collect();
     Ok(all(converted?).map(|policies| Policies::Rules { effect, policies }))
 }
@@ -52,13 +72,14 @@ pub(super) fn rules(
 fn policy(
     cx: &mut Context,
     interner: &mut Interner,
-    key: &str,
+    (key, layer): (&str, Layer),
     pb::Policy { permissions, principals, condition, checked_condition, cel_config }: pb::Policy,
 ) -> Converted<Policy> {
     at_least(cx, "permissions", permissions.len(), 1)?;
     at_least(cx, "principals", principals.len(), 1)?;
-    let permissions = cx.each("permissions", permissions, |cx, one| permission(cx, one, MAX_DEPTH))?;
-    let principals = cx.each("principals", principals, |cx, one| principal::principal(cx, one, MAX_DEPTH))?;
+    let top = At { layer, depth: MAX_DEPTH };
+    let permissions = cx.each("permissions", permissions, |cx, one| permission(cx, one, top))?;
+    let principals = cx.each("principals", principals, |cx, one| principal::principal(cx, one, top))?;
     if condition.is_set() || checked_condition.is_set() {
         return Ok(Err(cx.unsupported("condition", "a CEL condition")));
     }
@@ -67,36 +88,43 @@ fn policy(
     Ok(both.map(|(permissions, principals)| Policy { name: name(interner, key), permissions, principals }))
 }
 
-/// Rules as the network filter takes them: Envoy refuses those about headers.
-fn header(cx: &Context) -> Rejection {
-    cx.reject("header", "Found header rule, not supported by RBAC network filter")
+/// A header's rule, which Envoy takes from HTTP filters only.
+fn header(cx: &mut Context, at: At, header: HeaderMatcher) -> Converted<Rule> {
+    match at.layer {
+        Layer::Network => Err(cx.reject("header", "Found header rule, not supported by RBAC network filter")),
+        Layer::Http => {
+            let header = cx.at("header", |cx| header_match(cx, header))?;
+            Ok(header.map(|header| Rule::Header(Box::new(header))))
+        }
+    }
 }
 
-fn deeper(cx: &Context, depth: usize) -> Result<usize, Rejection> {
-    depth.checked_sub(1).ok_or_else(|| cx.reject("", "nested too deep"))
+fn deeper(cx: &Context, at: At) -> Result<At, Rejection> {
+    let depth = at.depth.checked_sub(1).ok_or_else(|| cx.reject("", "nested too deep"))?;
+    Ok(At { depth, ..at })
 }
 
-fn permission(cx: &mut Context, pb::Permission { rule }: pb::Permission, depth: usize) -> Converted<Rule> {
-    let depth = deeper(cx, depth)?;
+fn permission(cx: &mut Context, pb::Permission { rule }: pb::Permission, at: At) -> Converted<Rule> {
+    let at = deeper(cx, at)?;
     let set = |cx: &mut Context, pb::permission::Set { rules }: pb::permission::Set| {
         at_least(cx, "rules", rules.len(), 1)?;
-        Ok(all(cx.each("rules", rules, |cx, one| permission(cx, one, depth))?))
+        Ok(all(cx.each("rules", rules, |cx, one| permission(cx, one, at))?))
     };
     Ok(Ok(match cx.required("rule", rule)? {
         PbRule::AndRules(rules) => return Ok(cx.at("and_rules", |cx| set(cx, rules))?.map(Rule::And)),
         PbRule::OrRules(rules) => return Ok(cx.at("or_rules", |cx| set(cx, rules))?.map(Rule::Or)),
         PbRule::NotRule(rule) => {
-            let rule = cx.at("not_rule", |cx| permission(cx, *rule, depth))?;
+            let rule = cx.at("not_rule", |cx| permission(cx, *rule, at))?;
             return Ok(rule.map(|rule| Rule::Not(Box::new(rule))));
         }
         PbRule::Any(any) => any_rule(cx, any)?,
-        PbRule::Header(_) => return Err(header(cx)),
-        PbRule::UrlPath(path) => return cx.at("url_path", |cx| url_path(cx, path)),
+        PbRule::Header(matcher) => return header(cx, at, matcher),
+        PbRule::UrlPath(path) => return cx.at("url_path", |cx| url_path(cx, at, path)),
         PbRule::DestinationIp(range) => Rule::DestinationIp(cx.at("destination_ip", |cx| cidr(cx, range))?),
         PbRule::DestinationPort(port) => Rule::DestinationPort(cx.port("destination_port", port)?),
         PbRule::DestinationPortRange(range) => cx.at("destination_port_range", |cx| ports(cx, &range))?,
-        PbRule::Metadata(matcher) => return cx.at("metadata", |cx| metadata::metadata(cx, matcher)),
-        PbRule::SourcedMetadata(matcher) => return cx.at("sourced_metadata", |cx| metadata::sourced(cx, matcher)),
+        PbRule::Metadata(matcher) => return cx.at("metadata", |cx| metadata::metadata(cx, at, matcher)),
+        PbRule::SourcedMetadata(matcher) => return cx.at("sourced_metadata", |cx| metadata::sourced(cx, at, matcher)),
         PbRule::RequestedServerName(matcher) => {
             let matcher = cx.at("requested_server_name", |cx| text::envoy(cx, matcher))?;
             return Ok(matcher.map(Rule::ServerName));
@@ -104,6 +132,10 @@ fn permission(cx: &mut Context, pb::Permission { rule }: pb::Permission, depth: 
         PbRule::Matcher(config) => {
             return cx
                 .at("matcher", |cx| foreign(cx, &config.name, config.typed_config, "envoy.extensions.rbac.matchers."));
+        }
+        PbRule::UriTemplate(config) if at.layer == Layer::Http => {
+            let template = cx.at("uri_template", |cx| path_template(cx, config))?;
+            return Ok(template.map(|template| Rule::UriTemplate(Box::new(template))));
         }
         PbRule::UriTemplate(config) => {
             return cx.at("uri_template", |cx| {
@@ -118,9 +150,12 @@ fn any_rule(cx: &Context, any: bool) -> Result<Rule, Rejection> {
 }
 
 /// A connection has no path, so that it never matches; the matcher must be well-formed.
-fn url_path(cx: &mut Context, PathMatcher { rule }: PathMatcher) -> Converted<Rule> {
+fn url_path(cx: &mut Context, at: At, PathMatcher { rule }: PathMatcher) -> Converted<Rule> {
     let path_matcher::Rule::Path(path) = cx.required("rule", rule)?;
-    Ok(cx.at("path", |cx| text::envoy(cx, path))?.map(|_| Rule::Never))
+    Ok(cx.at("path", |cx| text::envoy(cx, path))?.map(|text| match at.layer {
+        Layer::Network => Rule::Never,
+        Layer::Http => Rule::UrlPath(text),
+    }))
 }
 
 fn ports(cx: &Context, Int32Range { start, end }: &Int32Range) -> Result<Rule, Rejection> {

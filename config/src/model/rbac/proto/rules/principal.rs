@@ -5,7 +5,7 @@ use envoy_types::pb::envoy::config::rbac::v3 as pb;
 use envoy_types::pb::envoy::extensions::rbac::principals::mtls_authenticated::v3 as mtls;
 use pb::principal::{Authenticated, Identifier};
 
-use super::{Converted, any_rule, deeper, header, metadata, url_path};
+use super::{At, Converted, any_rule, deeper, header, metadata, url_path};
 use crate::model::chain::proto::matching::cidr;
 use crate::model::extension;
 use crate::model::matcher::proto::{at_least, text};
@@ -16,18 +16,18 @@ use crate::reject::Context;
 pub(super) fn principal(
     cx: &mut Context,
     pb::Principal { identifier }: pb::Principal,
-    depth: usize,
+    at: At,
 ) -> Converted<Rule> {
-    let depth = deeper(cx, depth)?;
+    let at = deeper(cx, at)?;
     let set = |cx: &mut Context, pb::principal::Set { ids }: pb::principal::Set| {
         at_least(cx, "ids", ids.len(), 1)?;
-        Ok(all(cx.each("ids", ids, |cx, one| principal(cx, one, depth))?))
+        Ok(all(cx.each("ids", ids, |cx, one| principal(cx, one, at))?))
     };
     Ok(Ok(match cx.required("identifier", identifier)? {
         Identifier::AndIds(ids) => return Ok(cx.at("and_ids", |cx| set(cx, ids))?.map(Rule::And)),
         Identifier::OrIds(ids) => return Ok(cx.at("or_ids", |cx| set(cx, ids))?.map(Rule::Or)),
         Identifier::NotId(id) => {
-            let id = cx.at("not_id", |cx| principal(cx, *id, depth))?;
+            let id = cx.at("not_id", |cx| principal(cx, *id, at))?;
             return Ok(id.map(|id| Rule::Not(Box::new(id))));
         }
         Identifier::Any(any) => any_rule(cx, any)?,
@@ -41,11 +41,11 @@ pub(super) fn principal(
         Identifier::SourceIp(range) => Rule::RemoteIp(cx.at("source_ip", |cx| cidr(cx, range))?),
         Identifier::RemoteIp(range) => Rule::RemoteIp(cx.at("remote_ip", |cx| cidr(cx, range))?),
         Identifier::DirectRemoteIp(range) => Rule::DirectRemoteIp(cx.at("direct_remote_ip", |cx| cidr(cx, range))?),
-        Identifier::Header(_) => return Err(header(cx)),
-        Identifier::UrlPath(path) => return cx.at("url_path", |cx| url_path(cx, path)),
-        Identifier::Metadata(matcher) => return cx.at("metadata", |cx| metadata::metadata(cx, matcher)),
+        Identifier::Header(matcher) => return header(cx, at, matcher),
+        Identifier::UrlPath(path) => return cx.at("url_path", |cx| url_path(cx, at, path)),
+        Identifier::Metadata(matcher) => return cx.at("metadata", |cx| metadata::metadata(cx, at, matcher)),
         Identifier::SourcedMetadata(matcher) => {
-            return cx.at("sourced_metadata", |cx| metadata::sourced(cx, matcher));
+            return cx.at("sourced_metadata", |cx| metadata::sourced(cx, at, matcher));
         }
         Identifier::FilterState(_) => return Ok(Err(cx.unsupported("filter_state", "filter state"))),
         Identifier::Custom(config) => {
