@@ -43,6 +43,7 @@ impl<'a> Connection<'a> {
             local: self.local,
             remote: self.remote,
             direct_remote: self.remote,
+            request: None,
         }
     }
 }

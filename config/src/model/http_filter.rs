@@ -4,6 +4,7 @@
 //! The order is the configuration's on the way of the request, and the reverse of it on the way of the answer.
 
 mod buffer;
+mod common;
 mod compressor;
 mod cors;
 mod fault;

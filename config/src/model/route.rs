@@ -36,6 +36,7 @@ pub use self::rewrite::{RegexRewrite, SubstitutionError, SubstitutionPart};
 pub use self::template::{PathTemplate, RewritePart, RewriteTemplate, TemplateError};
 
 use super::access_log::Template;
+use super::http_filter::{PerRoute, RateLimit};
 use super::metadata::Metadata;
 use super::metadata::proto::Interner;
 use crate::reject::{Context, Ignored, Rejection, Unsupported};
@@ -61,6 +62,8 @@ pub struct RouteConfiguration {
     pub ignore_port: bool,
     /// `vhost_header`: the header that is looked at in the place of the authority.
     pub vhost_header: Option<HeaderName>,
+    /// `typed_per_filter_config`: by the filter's name.
+    pub per_filter: Box<[(Arc<str>, PerRoute)]>,
     /// `ignore_path_parameters_in_path_matching`: `;…` is cut off the path before it is matched.
     pub ignore_path_parameters: bool,
     /// `metadata`.
@@ -76,6 +79,10 @@ pub struct VirtualHost {
     pub domains: Box<[Box<str>]>,
     /// In order: the first that matches wins.
     pub routes: Box<[Arc<Route>]>,
+    /// `typed_per_filter_config`: by the filter's name.
+    pub per_filter: Box<[(Arc<str>, PerRoute)]>,
+    /// `rate_limits`.
+    pub rate_limits: Arc<[RateLimit]>,
     /// `require_tls`.
     pub require_tls: RequireTls,
     /// `virtual_clusters`: classes of requests with statistics of their own.
@@ -122,6 +129,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// Which requests.
     pub matches: RouteMatch,
+    /// `typed_per_filter_config`: by the filter's name.
+    pub per_filter: Box<[(Arc<str>, PerRoute)]>,
     /// What is done with them.
     pub action: Action,
     /// `request_headers_to_add`, `request_headers_to_remove`.

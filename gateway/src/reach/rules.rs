@@ -121,6 +121,8 @@ fn term(term: &Term) -> Rc<Condition> {
         Term::Metadata(_) => Rc::new(Condition::Noted),
         Term::Authenticated(None) => Rc::new(Condition::Tls),
         Term::Authenticated(Some(text)) => Rc::new(Condition::Principal(text.clone())),
+        // Of requests: no network filter has them.
+        Term::Header(_) | Term::UrlPath(_) | Term::UriTemplate(_) | Term::HttpMetadata(_) => Condition::never(),
         Term::Verified => Rc::new(Condition::Verified),
         Term::RemoteIp(range) => Rc::new(Condition::Within(Side::Source, *range)),
         Term::DirectRemoteIp(range) => Rc::new(Condition::Within(Side::DirectSource, *range)),

@@ -187,6 +187,7 @@ impl Client {
             local: Some(self.local),
             remote: Some(self.remote),
             direct_remote: Some(self.remote),
+            request: None,
         }
     }
 }

@@ -35,7 +35,8 @@ pub(crate) async fn ask(
     Err(CloseReason::RbacDenied)
 }
 
-fn facts<'a>(flow: &'a Flow, peer: Option<Peer<'a>>) -> Facts<'a> {
+/// What is known of a connection.
+pub fn facts<'a>(flow: &'a Flow, peer: Option<Peer<'a>>) -> Facts<'a> {
     let local = match &flow.local {
         Address::Socket(local) => Some(*local),
         Address::Pipe { .. } => None,
@@ -46,5 +47,6 @@ fn facts<'a>(flow: &'a Flow, peer: Option<Peer<'a>>) -> Facts<'a> {
         local,
         remote: flow.remote,
         direct_remote: flow.direct_remote.or(flow.remote),
+        request: None,
     }
 }

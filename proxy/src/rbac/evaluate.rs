@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use config::model::chain::Cidr;
-use config::model::matcher::{Data, Found, Input, Inputs};
+use config::model::matcher::{Data, Found, HttpInput, Input, Inputs};
 use config::model::rbac::{Action, Effect, MetadataMatch, Policies, Policy, Rule};
 
 use super::{Facts, Notes};
+use crate::report::http::RequestHead;
 
 /// What a filter's rules decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,10 @@ pub struct Verdict<'a> {
 }
 
 /// Decides. `notes` is what RBAC filters noted of this connection before.
-pub fn evaluate<'a>(policies: &'a Policies, facts: &Facts<'_>, notes: &Notes) -> Verdict<'a> {
+pub fn evaluate<'a, I>(policies: &'a Policies<I>, facts: &Facts<'_>, notes: &Notes) -> Verdict<'a>
+where
+    for<'f> Asked<'f>: Inputs<I>,
+{
     let asked = Asked { facts, server_name: folded(facts.server_name), notes };
     match policies {
         Policies::Rules { effect, policies } => {
@@ -53,7 +57,9 @@ fn folded(name: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-struct Asked<'a> {
+/// Facts, as matchers ask for them.
+#[derive(Debug)]
+pub struct Asked<'a> {
     facts: &'a Facts<'a>,
     server_name: Cow<'a, [u8]>,
     notes: &'a Notes,
@@ -66,7 +72,7 @@ impl Asked<'_> {
     }
 
     fn matches(&self, rule: &Rule) -> bool {
-        let Facts { peer, local, remote, direct_remote, .. } = self.facts;
+        let Facts { peer, local, remote, direct_remote, request, .. } = self.facts;
         match rule {
             Rule::Any => true,
             Rule::Never => false,
@@ -86,6 +92,18 @@ impl Asked<'_> {
                     sans.chain([peer.subject]).any(|who| name.matches(who.as_bytes()))
                 }
             },
+            Rule::Header(header) => request.is_some_and(|request| request.head.holds(header)),
+            Rule::UrlPath(text) => request.is_some_and(|request| text.matches(path(request.head).as_bytes())),
+            Rule::UriTemplate(template) => {
+                request.is_some_and(|request| template.regex.is_match(path(request.head).as_bytes()))
+            }
+            Rule::HttpMetadata(matcher) => request.is_some_and(|request| {
+                let fields = match matcher.of_route {
+                    false => request.metadata.namespace(&matcher.namespace),
+                    true => request.route.map_or(&[][..], |metadata| metadata.namespace(&matcher.namespace)),
+                };
+                matcher.matches(fields)
+            }),
             Rule::Verified => peer.is_some_and(|peer| peer.verified),
             Rule::RemoteIp(range) => within(*range, *remote),
             Rule::DirectRemoteIp(range) => within(*range, *direct_remote),
@@ -98,12 +116,33 @@ impl Asked<'_> {
     }
 }
 
+/// Without its query and fragment.
+fn path(head: &RequestHead) -> &str {
+    if head.has_path() { head.path.path() } else { "" }
+}
+
 fn within(range: Cidr, address: Option<SocketAddr>) -> bool {
     address.is_some_and(|address| range.contains(address.ip().to_canonical()))
 }
 
-impl Inputs for Asked<'_> {
-    fn input(&self, input: Input) -> Data<'_> {
+impl Inputs<HttpInput> for Asked<'_> {
+    fn input(&self, input: &HttpInput) -> Data<'_> {
+        let Some(request) = &self.facts.request else { return Data::NotAvailable };
+        match input {
+            HttpInput::Connection(input) => Inputs::<Input>::input(self, input),
+            HttpInput::RequestHeader(key) => request.head.value(key).map_or(Data::Absent, Data::Bytes),
+            // Refused when the configuration was read.
+            HttpInput::Query(_)
+            | HttpInput::ResponseHeader(_)
+            | HttpInput::Status
+            | HttpInput::StatusClass
+            | HttpInput::LocalReply => Data::NotAvailable,
+        }
+    }
+}
+
+impl Inputs<Input> for Asked<'_> {
+    fn input(&self, input: &Input) -> Data<'_> {
         let Facts { peer, local, remote, direct_remote, .. } = self.facts;
         let bytes = |text: String| Data::Bytes(Cow::Owned(text.into_bytes()));
         let ip =

@@ -12,7 +12,12 @@ mod tests;
 
 use std::net::SocketAddr;
 
+use config::model::metadata::Metadata;
+
+use crate::report::http::{DynamicMetadata, RequestHead};
+
 pub(crate) use self::ask::ask;
+pub use self::ask::facts;
 pub use self::evaluate::{Verdict, evaluate};
 pub use self::gate::{Denial, Gate, Ruling, detail};
 pub use self::notes::Notes;
@@ -30,6 +35,19 @@ pub struct Facts<'a> {
     pub remote: Option<SocketAddr>,
     /// The socket's peer.
     pub direct_remote: Option<SocketAddr>,
+    /// The request, where one is asked about.
+    pub request: Option<Request<'a>>,
+}
+
+/// A request, as HTTP filters see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Its head.
+    pub head: &'a RequestHead,
+    /// What filters before noted.
+    pub metadata: &'a DynamicMetadata,
+    /// Its route's metadata.
+    pub route: Option<&'a Metadata>,
 }
 
 /// Who the client's certificate says it is; all empty where it sent none.

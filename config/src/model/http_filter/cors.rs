@@ -2,11 +2,12 @@
 
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3 as pb;
 
+use super::common::fraction;
 use super::proto::{Part, run};
 use crate::model::matcher::TextMatch;
 use crate::model::matcher::proto::text;
+use crate::model::metadata::proto::Interner;
 use crate::model::route::RuntimeFraction;
-use crate::model::route::proto::runtime_fraction;
 use crate::reject::Context;
 
 /// `CorsPolicy`. What is not set on the route is its virtual host's, then its configuration's.
@@ -34,7 +35,7 @@ pub struct CorsPolicy {
     pub forward_not_matching: Option<bool>,
 }
 
-pub(super) fn per_route(cx: &mut Context, body: &[u8]) -> Part<CorsPolicy> {
+pub(super) fn per_route(cx: &mut Context, interner: &mut Interner, body: &[u8]) -> Part<CorsPolicy> {
     let pb::CorsPolicy {
         allow_origin_string_match,
         allow_methods,
@@ -49,9 +50,6 @@ pub(super) fn per_route(cx: &mut Context, body: &[u8]) -> Part<CorsPolicy> {
     } = cx.decode(body)?;
     let origins = cx.each("allow_origin_string_match", allow_origin_string_match, text::envoy)?;
     let origins = run!(origins.into_vec().into_iter().collect::<Result<_, _>>());
-    let mut fraction = |field, value: Option<_>| {
-        value.map(|value| cx.at(field, |cx| runtime_fraction(cx, value))).transpose()
-    };
     Ok(Ok(CorsPolicy {
         origins,
         methods: allow_methods.into(),
@@ -59,8 +57,8 @@ pub(super) fn per_route(cx: &mut Context, body: &[u8]) -> Part<CorsPolicy> {
         expose: expose_headers.into(),
         max_age: max_age.into(),
         credentials: allow_credentials.map(|flag| flag.value),
-        enabled: fraction("filter_enabled", filter_enabled)?,
-        shadow: fraction("shadow_enabled", shadow_enabled)?,
+        enabled: fraction(cx, interner, "filter_enabled", filter_enabled)?,
+        shadow: fraction(cx, interner, "shadow_enabled", shadow_enabled)?,
         private_network: allow_private_network_access.map(|flag| flag.value),
         forward_not_matching: forward_not_matching_preflights.map(|flag| flag.value),
     }))

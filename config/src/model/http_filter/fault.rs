@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::extensions::filters::common::fault::v3 as common;
 use envoy_types::pb::envoy::extensions::filters::http::fault::v3 as pb;
-use envoy_types::pb::envoy::r#type::v3::FractionalPercent;
 use http::StatusCode;
 
+use super::common::percentage;
 use super::proto::{Part, run};
 use crate::model::metadata::Fields;
 use crate::model::metadata::proto::{Interner, fields};
-use crate::model::route::proto::{fraction, header_matches};
+use crate::model::route::proto::header_matches;
 use crate::model::route::{HeaderMatch, RuntimeFraction};
 use crate::reject::{Context, Rejection};
 
@@ -19,9 +19,9 @@ use crate::reject::{Context, Rejection};
 #[derive(Clone, Debug)]
 pub struct Fault {
     /// `delay` and how often.
-    pub delay: Option<(Delay, Percentage)>,
+    pub delay: Option<(Delay, RuntimeFraction)>,
     /// `abort` and how often.
-    pub abort: Option<(Abort, Percentage)>,
+    pub abort: Option<(Abort, RuntimeFraction)>,
     /// `abort.response_body`; empty: Envoy's `fault filter abort`.
     pub abort_body: Box<str>,
     /// `upstream_cluster`: only on routes to it; empty: on all.
@@ -33,7 +33,7 @@ pub struct Fault {
     /// `max_active_faults`.
     pub max_active: Option<u32>,
     /// `response_rate_limit` and how often.
-    pub rate_limit: Option<(Limit, Percentage)>,
+    pub rate_limit: Option<(Limit, RuntimeFraction)>,
     /// Where the runtime may say otherwise.
     pub keys: Box<FaultKeys>,
     /// `disable_downstream_cluster_stats`.
@@ -42,8 +42,8 @@ pub struct Fault {
     pub metadata: Option<Fields>,
 }
 
-/// How often: of so many; the runtime key stands in [`FaultKeys`].
-pub type Percentage = RuntimeFraction;
+/// How often.
+type Percentage = RuntimeFraction;
 
 /// `fault_delay_secifier`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,15 +132,10 @@ pub(super) fn config(cx: &mut Context, interner: &mut Interner, body: &[u8]) -> 
         rate_limit: limit.transpose()?,
         keys,
         no_cluster_stats: disable_downstream_cluster_stats,
-        metadata: filter_metadata.map(|metadata| cx.at("filter_metadata", |cx| fields(cx, interner, metadata))).transpose()?,
+        metadata: filter_metadata
+            .map(|metadata| cx.at("filter_metadata", |cx| fields(cx, interner, metadata)))
+            .transpose()?,
     }))
-}
-
-/// An absent percentage is 0.
-fn percentage(cx: &mut Context, value: Option<FractionalPercent>, key: Arc<str>) -> Result<Percentage, Rejection> {
-    let value = value.unwrap_or_default();
-    let (numerator, denominator) = cx.at("percentage", |cx| fraction(cx, value))?;
-    Ok(RuntimeFraction { key, numerator, denominator })
 }
 
 fn delay(cx: &mut Context, delay: common::FaultDelay, key: Arc<str>) -> Result<(Delay, Percentage), Rejection> {
@@ -173,7 +168,11 @@ fn abort(cx: &mut Context, abort: pb::FaultAbort, key: Arc<str>) -> Result<(Abor
     Ok((abort, percentage))
 }
 
-fn rate_limit(cx: &mut Context, limit: common::FaultRateLimit, key: Arc<str>) -> Result<(Limit, Percentage), Rejection> {
+fn rate_limit(
+    cx: &mut Context,
+    limit: common::FaultRateLimit,
+    key: Arc<str>,
+) -> Result<(Limit, Percentage), Rejection> {
     use common::fault_rate_limit::{FixedLimit, HeaderLimit, LimitType};
     let common::FaultRateLimit { percentage: value, limit_type } = limit;
     let percentage = percentage(cx, value, key)?;

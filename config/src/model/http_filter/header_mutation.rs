@@ -1,4 +1,5 @@
 //! `envoy.filters.http.header_mutation`: headers, trailers and query parameters are changed.
+#![allow(deprecated)] // Envoy still honours the fields it deprecates
 
 use std::sync::Arc;
 
@@ -6,8 +7,9 @@ use envoy_types::pb::envoy::config::core::v3::{KeyValueAppend, KeyValueMutation,
 use envoy_types::pb::envoy::extensions::filters::http::header_mutation::v3 as pb;
 use envoy_types::pb::google::protobuf::value::Kind;
 
+use super::common::header_mutations;
 use super::proto::{Part, run};
-use crate::model::route::proto::{header_mutations, substitution};
+use crate::model::route::proto::substitution;
 use crate::model::route::{AppendAction, HeaderMutation, Substitution};
 use crate::reject::Context;
 
@@ -54,10 +56,7 @@ pub enum QueryMutation {
 pub(super) fn config(cx: &mut Context, body: &[u8]) -> Part<HeaderMutator> {
     let pb::HeaderMutation { mutations, most_specific_header_mutations_wins } = cx.decode(body)?;
     let mutations = run!(cx.at("mutations", |cx| self::mutations(cx, mutations.unwrap_or_default()))?);
-    Ok(Ok(HeaderMutator {
-        mutations: Arc::new(mutations),
-        most_specific_last: most_specific_header_mutations_wins,
-    }))
+    Ok(Ok(HeaderMutator { mutations: Arc::new(mutations), most_specific_last: most_specific_header_mutations_wins }))
 }
 
 pub(super) fn per_route(cx: &mut Context, body: &[u8]) -> Part<Mutations> {
@@ -107,12 +106,11 @@ fn query(cx: &mut Context, KeyValueMutation { append, remove }: KeyValueMutation
                 };
                 (key, text)
             }
-            #[allow(deprecated)]
             (None, Some(entry)) => (entry.key, String::from_utf8_lossy(&entry.value).into_owned()),
             (None, None) => return Err(cx.reject("", "No record specified.")),
         };
         cx.not_empty("record.key", &key)?;
-        let value = run!(substitution(cx, "record.value", &text)?);
+        let value = substitution(cx, "record.value", &text)?;
         Ok(Ok(QueryMutation::Add { key: key.into(), value, action }))
     })
 }

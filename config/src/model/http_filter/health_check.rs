@@ -25,7 +25,8 @@ pub struct HealthCheck {
 }
 
 pub(super) fn config(cx: &mut Context, interner: &mut Interner, body: &[u8]) -> Part<HealthCheck> {
-    let pb::HealthCheck { pass_through_mode, cache_time, cluster_min_healthy_percentages, headers } = cx.decode(body)?;
+    let pb::HealthCheck { pass_through_mode, cache_time, cluster_min_healthy_percentages, headers } =
+        cx.decode(body)?;
     let pass_through = cx.required("pass_through_mode", pass_through_mode)?.value;
     let cache_time = cx.duration("cache_time", cache_time)?.filter(|time| !time.is_zero());
     if !pass_through && cache_time.is_some() {

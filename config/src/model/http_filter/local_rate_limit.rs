@@ -9,11 +9,11 @@ use envoy_types::pb::envoy::extensions::filters::http::local_ratelimit::v3 as pb
 use envoy_types::pb::envoy::r#type::v3 as types;
 use http::StatusCode;
 
+use super::common::{fraction, header_adds};
 use super::proto::{Part, run};
 use super::rate_limit::{RateLimit, rate_limits};
 use crate::model::matcher::proto::at_least;
 use crate::model::metadata::proto::Interner;
-use crate::model::route::proto::{header_adds, runtime_fraction};
 use crate::model::route::{HeaderAdd, RuntimeFraction};
 use crate::reject::{Context, Rejection};
 
@@ -100,12 +100,7 @@ pub enum VirtualHostLimits {
 }
 
 /// Converts the filter's configuration, or a route's, which must have a bucket.
-pub(super) fn config(
-    cx: &mut Context,
-    interner: &mut Interner,
-    body: &[u8],
-    per_route: bool,
-) -> Part<LocalRateLimit> {
+pub(super) fn config(cx: &mut Context, interner: &mut Interner, body: &[u8], per_route: bool) -> Part<LocalRateLimit> {
     let pb::LocalRateLimit {
         stat_prefix,
         status,
@@ -139,9 +134,6 @@ pub(super) fn config(
     }
     let bucket = token_bucket.map(|bucket| cx.at("token_bucket", |cx| self::bucket(cx, bucket))).transpose()?;
     let descriptors = self::descriptors(cx, interner, descriptors)?;
-    let fraction = |cx: &mut Context, field, value: Option<_>| {
-        value.map(|value| cx.at(field, |cx| runtime_fraction(cx, value))).transpose()
-    };
     let max_dynamic = max_dynamic_descriptors.map_or(20, |max| max.value);
     if max_dynamic == 0 {
         return Err(cx.reject("max_dynamic_descriptors", "value must be greater than or equal to 1"));
@@ -152,20 +144,22 @@ pub(super) fn config(
         }
         header_adds(cx, field, headers)
     };
-    let request_headers = added(cx, "request_headers_to_add_when_not_enforced", request_headers_to_add_when_not_enforced)?;
+    let request_headers =
+        added(cx, "request_headers_to_add_when_not_enforced", request_headers_to_add_when_not_enforced)?;
     let response_headers = added(cx, "response_headers_to_add", response_headers_to_add)?;
     Ok(Ok(LocalRateLimit {
         stat_prefix: interner.string(&stat_prefix),
         status: self::status(cx, status)?,
         bucket,
-        enabled: fraction(cx, "filter_enabled", filter_enabled)?,
-        enforced: fraction(cx, "filter_enforced", filter_enforced)?,
-        request_headers: run!(request_headers),
-        response_headers: run!(response_headers),
+        enabled: fraction(cx, interner, "filter_enabled", filter_enabled)?,
+        enforced: fraction(cx, interner, "filter_enforced", filter_enforced)?,
+        request_headers,
+        response_headers,
         descriptors,
         stage,
         per_connection: local_rate_limit_per_downstream_connection,
-        headers: cx.variant::<common::XRateLimitHeadersRfcVersion>("enable_x_ratelimit_headers", enable_x_ratelimit_headers)?
+        headers: cx
+            .variant::<common::XRateLimitHeadersRfcVersion>("enable_x_ratelimit_headers", enable_x_ratelimit_headers)?
             == common::XRateLimitHeadersRfcVersion::DraftVersion03,
         virtual_host_limits: match cx.variant("vh_rate_limits", vh_rate_limits)? {
             common::VhRateLimitsOptions::Override => VirtualHostLimits::Override,

@@ -7,8 +7,8 @@ use envoy_types::pb::xds::r#type::matcher::v3::Matcher as PbMatcher;
 use super::FilterConfig;
 use super::proto::{Part, run};
 use crate::model::extension;
-use crate::model::matcher::{HttpInput, Matcher};
 use crate::model::matcher::proto as matcher;
+use crate::model::matcher::{HttpInput, Matcher};
 use crate::model::metadata::proto::Interner;
 use crate::reject::Context;
 
@@ -50,7 +50,9 @@ fn skip(cx: &mut Context, matcher: PbMatcher) -> Part<Skip> {
     let mut action = |cx: &mut Context, (type_name, _body): (&str, &[u8]), name: &str| match type_name {
         SKIP => Ok(Ok(())),
         // Composite's ExecuteFilterAction and the like.
-        _ if type_name.starts_with("envoy.extensions.filters.http.") => Ok(Err(cx.unsupported("typed_config", type_name))),
+        _ if type_name.starts_with("envoy.extensions.filters.http.") => {
+            Ok(Err(cx.unsupported("typed_config", type_name)))
+        }
         _ => Err(extension::unknown(cx, name, type_name)),
     };
     matcher::http(cx, None, &mut action, matcher)

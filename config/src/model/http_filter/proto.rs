@@ -1,5 +1,6 @@
 //! From `http_filters` and `typed_per_filter_config`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::route::v3::FilterConfig as PerRouteWrapper;
@@ -51,6 +52,7 @@ enum Listed {
 ///
 /// # Errors
 /// One that Envoy refuses, or no router at the end.
+#[allow(dead_code, reason = "the connection manager's conversion calls it")]
 pub(crate) fn filters(cx: &mut Context, interner: &mut Interner, filters: Vec<pb::HttpFilter>) -> Part<Filters> {
     let last = filters.len().saturating_sub(1);
     let (mut passing, mut router, mut unsupported) = (Vec::with_capacity(last), None, None);
@@ -86,7 +88,10 @@ fn listed(cx: &mut Context, interner: &mut Interner, filter: pb::HttpFilter, las
     };
     if type_name.as_ref() == ROUTER {
         return match (last, disabled) {
-            (false, _) => Err(cx.reject("", format!("terminal filter named {name} of type {ROUTER} must be the last filter in a http filter chain"))),
+            (false, _) => Err(cx.reject(
+                "",
+                format!("terminal filter named {name} of type {ROUTER} must be the last filter in a http filter chain"),
+            )),
             (true, true) => Err(cx.reject("disabled", format!("terminal filter named {name} cannot be disabled"))),
             (true, false) => Ok(Ok(Listed::Router(body))),
         };
@@ -99,7 +104,10 @@ fn listed(cx: &mut Context, interner: &mut Interner, filter: pb::HttpFilter, las
     }
     let config = config(cx, interner, (&name, &type_name), &body)?;
     if last && config.is_ok() {
-        return Err(cx.reject("", format!("non-terminal filter named {name} of type {type_name} is the last filter in a http filter chain")));
+        return Err(cx.reject(
+            "",
+            format!("non-terminal filter named {name} of type {type_name} is the last filter in a http filter chain"),
+        ));
     }
     match config {
         Ok(config) => Ok(Ok(Listed::Filter(HttpFilter { name: interner.string(&name), disabled, config }))),
@@ -165,11 +173,30 @@ pub(super) fn config(
     })
 }
 
+/// Converts `typed_per_filter_config`, by the filters' names. The inner error: what stands there can't be run here.
+///
+/// # Errors
+/// One that Envoy refuses.
+pub(crate) fn per_filter(
+    cx: &mut Context,
+    interner: &mut Interner,
+    configs: HashMap<String, Any>,
+) -> Part<Box<[(Arc<str>, PerRoute)]>> {
+    let mut configs: Vec<_> = configs.into_iter().collect();
+    configs.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut converted = Vec::with_capacity(configs.len());
+    for (name, any) in configs {
+        let config = run!(cx.key("typed_per_filter_config", &name, |cx| per_route(cx, interner, any))?);
+        converted.extend(config.map(|config| (interner.string(&name), config)));
+    }
+    Ok(Ok(converted.into()))
+}
+
 /// Converts what a route has for a filter; `None`: optional, and not known. The inner error: it can't be run here.
 ///
 /// # Errors
 /// One that Envoy refuses.
-pub(crate) fn per_route(cx: &mut Context, interner: &mut Interner, any: Any) -> Part<Option<PerRoute>> {
+fn per_route(cx: &mut Context, interner: &mut Interner, any: Any) -> Part<Option<PerRoute>> {
     let (type_name, body) = extension::required(cx, "", Some(any))?;
     if type_name.as_ref() != WRAPPER {
         return Ok(unwrapped(cx, interner, &type_name, &body)?.map(Some));
@@ -196,14 +223,15 @@ pub(crate) fn per_route(cx: &mut Context, interner: &mut Interner, any: Any) -> 
 fn unwrapped(cx: &mut Context, interner: &mut Interner, type_name: &str, body: &[u8]) -> Part<PerRoute> {
     let own = type_name.strip_prefix(PACKAGE).unwrap_or_default();
     Ok(match own {
-        "local_ratelimit.v3.LocalRateLimit" => local_rate_limit::config(cx, interner, body, true)?
-            .map(|config| PerRoute::LocalRateLimit(Arc::new(config))),
+        "local_ratelimit.v3.LocalRateLimit" => {
+            local_rate_limit::config(cx, interner, body, true)?.map(|config| PerRoute::LocalRateLimit(Arc::new(config)))
+        }
         "fault.v3.HTTPFault" => fault::config(cx, interner, body)?.map(|config| PerRoute::Fault(Arc::new(config))),
         "compressor.v3.CompressorPerRoute" => {
             compressor::per_route(cx, body)?.map(|config| PerRoute::Compressor(Arc::new(config)))
         }
         "rbac.v3.RBACPerRoute" => rbac::per_route(cx, interner, body)?.map(|config| PerRoute::Rbac(Arc::new(config))),
-        "cors.v3.CorsPolicy" => cors::per_route(cx, body)?.map(|config| PerRoute::Cors(Arc::new(config))),
+        "cors.v3.CorsPolicy" => cors::per_route(cx, interner, body)?.map(|config| PerRoute::Cors(Arc::new(config))),
         "header_mutation.v3.HeaderMutationPerRoute" => {
             header_mutation::per_route(cx, body)?.map(|config| PerRoute::HeaderMutation(Arc::new(config)))
         }
@@ -212,8 +240,13 @@ fn unwrapped(cx: &mut Context, interner: &mut Interner, type_name: &str, body: &
         _ if type_name == MATCHED_PER_ROUTE => {
             matched::per_route(cx, body)?.map(|config| PerRoute::Matched(Arc::new(config)))
         }
-        "health_check.v3.HealthCheck" | "grpc_stats.v3.FilterConfig" | "cors.v3.Cors" | "buffer.v3.Buffer"
-        | "compressor.v3.Compressor" | "rbac.v3.RBAC" | "header_mutation.v3.HeaderMutation" => {
+        "health_check.v3.HealthCheck"
+        | "grpc_stats.v3.FilterConfig"
+        | "cors.v3.Cors"
+        | "buffer.v3.Buffer"
+        | "compressor.v3.Compressor"
+        | "rbac.v3.RBAC"
+        | "header_mutation.v3.HeaderMutation" => {
             return Err(cx.reject("", format!("{type_name} is not what a route can have for a filter")));
         }
         _ if known(type_name) => Err(cx.unsupported("", type_name)),

@@ -5,17 +5,18 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::route::v3 as pb;
 use envoy_types::pb::envoy::r#type::matcher::v3::AddressMatcher;
-use envoy_types::pb::envoy::r#type::metadata::v3::{MetadataKey, metadata_key};
+use envoy_types::pb::envoy::r#type::metadata::v3::{MetadataKey, metadata_key, metadata_key::path_segment::Segment};
 use envoy_types::pb::google::protobuf::UInt32Value;
 use http::HeaderName;
 use pb::rate_limit::action::{self, ActionSpecifier};
 
+use super::common::query_matches;
 use super::proto::{Part, run};
 use crate::model::chain::Cidr;
 use crate::model::chain::proto::matching::cidr;
 use crate::model::matcher::proto::at_least;
 use crate::model::metadata::proto::Interner;
-use crate::model::route::proto::{header_matches, query_matches, substitution};
+use crate::model::route::proto::{header_matches, substitution};
 use crate::model::route::{HeaderMatch, QueryMatch, Substitution};
 use crate::reject::{Context, Rejection};
 
@@ -171,7 +172,11 @@ fn rate_limit(cx: &mut Context, interner: &mut Interner, limit: pb::RateLimit) -
     at_least(cx, "actions", actions.len(), 1)?;
     let actions = cx.each("actions", actions, |cx, action| self::action(cx, interner, action))?;
     let actions = run!(actions.into_vec().into_iter().collect::<Result<_, _>>());
-    cx.ignore("limit", &limit, "an override is for a rate limit service; local limits are the filter's own, as in Envoy");
+    cx.ignore(
+        "limit",
+        &limit,
+        "an override is for a rate limit service; local limits are the filter's own, as in Envoy",
+    );
     cx.ignore("apply_on_stream_done", &apply_on_stream_done, "for a rate limit service");
     let hits = match hits_addend {
         None => None,
@@ -247,7 +252,7 @@ fn action(
         }
         ActionSpecifier::DynamicMetadata(action::DynamicMetaData { descriptor_key, metadata_key, default_value }) => {
             let entry = (descriptor_key, metadata_key, default_value);
-            cx.at("dynamic_metadata", |cx| metadata(cx, interner, entry, MetadataFrom::Dynamic, false))?
+            return cx.at("dynamic_metadata", |cx| metadata(cx, interner, entry, MetadataFrom::Dynamic, false));
         }
         ActionSpecifier::Metadata(entry) => {
             return cx.at("metadata", |cx| {
@@ -261,7 +266,7 @@ fn action(
                     }
                 };
                 let entry = (descriptor_key, metadata_key, default_value);
-                metadata(cx, interner, entry, from, skip_if_absent).map(Ok)
+                metadata(cx, interner, entry, from, skip_if_absent)
             });
         }
         ActionSpecifier::Extension(config) => {
@@ -279,7 +284,7 @@ fn entry(
     (key, default_key, value, default): (String, &str, String, String),
 ) -> Part<Entry> {
     cx.not_empty("descriptor_value", &value)?;
-    let value = Box::new(run!(substitution(cx, "descriptor_value", &value)?));
+    let value = Box::new(substitution(cx, "descriptor_value", &value)?);
     let key = interner.string(if key.is_empty() { default_key } else { &key });
     Ok(Ok((key, value, interner.string(&default))))
 }
@@ -303,8 +308,13 @@ fn query_value_match(
     interner: &mut Interner,
     matcher: action::QueryParameterValueMatch,
 ) -> Part<RateLimitAction> {
-    let action::QueryParameterValueMatch { descriptor_value, default_value, descriptor_key, expect_match, query_parameters } =
-        matcher;
+    let action::QueryParameterValueMatch {
+        descriptor_value,
+        default_value,
+        descriptor_key,
+        expect_match,
+        query_parameters,
+    } = matcher;
     at_least(cx, "query_parameters", query_parameters.len(), 1)?;
     let entry = (descriptor_key, "query_match", descriptor_value, default_value);
     let (key, value, default) = run!(self::entry(cx, interner, entry)?);
@@ -337,24 +347,28 @@ fn metadata(
     (key, metadata_key, default): (String, Option<MetadataKey>, String),
     from: MetadataFrom,
     skip_if_absent: bool,
-) -> Result<RateLimitAction, Rejection> {
+) -> Part<RateLimitAction> {
     cx.not_empty("descriptor_key", &key)?;
     let MetadataKey { key: namespace, path } = cx.required("metadata_key", metadata_key)?;
     cx.not_empty("metadata_key.key", &namespace)?;
     at_least(cx, "metadata_key.path", path.len(), 1)?;
-    let path = cx.each("path", path, |cx, metadata_key::PathSegment { segment }| {
-        let metadata_key::path_segment::Segment::Key(key) = cx.required("segment", segment)?;
-        cx.not_empty("key", &key)?;
-        Ok(key.into_boxed_str())
-    })?;
-    Ok(RateLimitAction::Metadata(Box::new(MetadataEntry {
+    let path =
+        cx.each("path", path, |cx, metadata_key::PathSegment { segment }| match cx.required("segment", segment)? {
+            Segment::Key(key) => {
+                cx.not_empty("key", &key)?;
+                Ok(Ok(key.into_boxed_str()))
+            }
+            Segment::Index(_) => Ok(Err(cx.unsupported("index", "an index into metadata"))),
+        })?;
+    let path = run!(path.into_vec().into_iter().collect::<Result<_, _>>());
+    Ok(Ok(RateLimitAction::Metadata(Box::new(MetadataEntry {
         key: interner.string(&key),
         from,
         namespace: interner.string(&namespace),
         path,
         default: interner.string(&default),
         skip_if_absent,
-    })))
+    }))))
 }
 
 fn mask(cx: &Context, field: &str, value: Option<UInt32Value>, max: u8) -> Result<u8, Rejection> {

@@ -58,11 +58,7 @@ pub(crate) fn http<A>(
 }
 
 impl<A, I> Reader<'_, A, I> {
-    fn read(
-        mut self,
-        cx: &mut Context,
-        matcher: pb::Matcher,
-    ) -> Result<Result<Matcher<A, I>, Unsupported>, Rejection> {
+    fn read(mut self, cx: &mut Context, matcher: pb::Matcher) -> Result<Result<Matcher<A, I>, Unsupported>, Rejection> {
         let matcher = self.matcher(cx, matcher)?;
         Ok(self.unsupported.map_or(Ok(matcher), Err))
     }
@@ -117,7 +113,11 @@ impl<A, I> Reader<'_, A, I> {
         })
     }
 
-    fn predicate(&mut self, cx: &mut Context, PbPredicate { match_type }: PbPredicate) -> Result<Predicate<I>, Rejection> {
+    fn predicate(
+        &mut self,
+        cx: &mut Context,
+        PbPredicate { match_type }: PbPredicate,
+    ) -> Result<Predicate<I>, Rejection> {
         let several = |cx: &mut Context, reader: &mut Self, PredicateList { predicate }: PredicateList| {
             at_least(cx, "predicate", predicate.len(), 2)?;
             cx.each("predicate", predicate, |cx, one| reader.deeper(cx, |r, cx| r.predicate(cx, one)))

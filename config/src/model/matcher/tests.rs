@@ -16,7 +16,7 @@ struct Given {
 }
 
 impl Inputs for Given {
-    fn input(&self, input: Input) -> Data<'_> {
+    fn input(&self, input: &Input) -> Data<'_> {
         match input {
             Input::ServerName if self.name.is_empty() => Data::Absent,
             Input::ServerName => Data::Bytes(Cow::Borrowed(&self.name)),

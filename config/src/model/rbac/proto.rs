@@ -11,8 +11,8 @@ use rules_pb::rbac::Action as PbAction;
 
 use super::{Action, Effect, Policies, Rbac};
 use crate::model::extension;
-use crate::model::matcher::{HttpInput, Input};
 use crate::model::matcher::proto as matcher;
+use crate::model::matcher::{HttpInput, Input};
 use crate::model::metadata::proto::Interner;
 use crate::reject::{Context, Rejection, Unsupported};
 

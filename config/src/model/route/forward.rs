@@ -9,6 +9,7 @@ use super::{
     HashPolicy, HeaderMutation, HeaderMutations, RegexRewrite, RetryPolicy, RewriteTemplate, RuntimeFraction,
     Substitution,
 };
+use crate::model::http_filter::{PerRoute, RateLimit};
 use crate::model::metadata::Fields;
 
 /// `RouteAction`.
@@ -18,6 +19,10 @@ pub struct Forward {
     pub cluster: ClusterSpecifier,
     /// `cluster_not_found_response_code`.
     pub cluster_not_found: StatusCode,
+    /// `rate_limits`.
+    pub rate_limits: Box<[RateLimit]>,
+    /// `include_vh_rate_limits`: the virtual host's hold too.
+    pub include_host_rate_limits: bool,
     /// `metadata_match`: fields of `envoy.lb`.
     pub metadata_match: Option<Fields>,
     /// At most one of `prefix_rewrite`, `regex_rewrite`, `path_rewrite_policy`, `path_rewrite`.
@@ -102,6 +107,8 @@ pub struct WeightedCluster {
     pub response_headers: HeaderMutations,
     /// `host_rewrite_literal`.
     pub host_rewrite: Option<HeaderValue>,
+    /// `typed_per_filter_config`: by the filter's name.
+    pub per_filter: Box<[(Arc<str>, PerRoute)]>,
 }
 
 /// A cluster by name, or by what a header says.

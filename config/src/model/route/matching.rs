@@ -100,6 +100,22 @@ pub enum HeaderTest {
     Range(i64, i64),
 }
 
+impl HeaderMatch {
+    /// Whether a header with this value, or without one, is as it must be.
+    pub fn holds(&self, value: Option<&[u8]>) -> bool {
+        let held = match (&self.test, value) {
+            (HeaderTest::Present(wanted), value) => value.is_some() == *wanted,
+            (_, None) if !self.missing_is_empty => return false,
+            (HeaderTest::Text(text), value) => text.matches(value.unwrap_or_default()),
+            (HeaderTest::Range(from, to), value) => {
+                let number = std::str::from_utf8(value.unwrap_or_default()).ok().and_then(|text| text.parse().ok());
+                number.is_some_and(|number: i64| (*from..*to).contains(&number))
+            }
+        };
+        held != self.invert
+    }
+}
+
 /// `QueryParameterMatcher`.
 #[derive(Clone, Debug)]
 pub struct QueryMatch {

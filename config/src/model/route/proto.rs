@@ -12,7 +12,10 @@ mod retry;
 mod rewrite;
 mod route;
 
-use matching::header_matches;
+pub(crate) use matching::{
+    fraction as runtime_fraction, header_key, header_match, header_matches, query_match, template as path_template,
+};
+pub(crate) use mutation::{header_add, header_mutation, substitution};
 use mutation::{header_mutations, header_name};
 
 use std::collections::HashSet;
@@ -22,6 +25,7 @@ use envoy_types::pb::envoy::config::route::v3 as pb;
 use pb::virtual_host::TlsRequirementType;
 
 use super::{Mirror, RequireTls, RetryPolicy, RouteConfiguration, VirtualCluster, VirtualHost};
+use crate::model::http_filter::proto::{self as http_filter, per_filter};
 use crate::model::metadata::proto::{Interner, metadata};
 use crate::reject::{Context, IsSet, Rejection, Unsupported};
 
@@ -99,9 +103,10 @@ pub(crate) fn configuration(
         retry: None,
         buffer_limit: None,
     };
-    let _ = typed_per_filter_config;
+    let per_filter = run!(per_filter(cx, scope.interner, typed_per_filter_config)?);
     let virtual_hosts = run!(self::virtual_hosts(cx, &mut scope, virtual_hosts)?);
     Ok(Ok(RouteConfiguration {
+        per_filter,
         name: scope.interner.string(&name),
         virtual_hosts,
         request_headers,
@@ -176,10 +181,10 @@ fn virtual_host(cx: &mut Context, scope: &mut Scope<'_>, host: pb::VirtualHost) 
     if let Some(unsupported) = first_set(cx, &refused) {
         return Ok(Err(unsupported));
     }
-    cx.ignore("rate_limits", &rate_limits, "descriptors are not looked at: limits hold for all requests of a route");
     cx.ignore("cors", &cors, "CORS is configured by the filter's own typed_per_filter_config");
     cx.ignore("hedge_policy", &hedge_policy, "requests are not hedged");
-    let _ = typed_per_filter_config;
+    let per_filter = run!(per_filter(cx, scope.interner, typed_per_filter_config)?);
+    let rate_limits = run!(http_filter::rate_limits(cx, scope.interner, rate_limits)?).into();
     cx.not_empty("name", &name)?;
     let domains = self::domains(cx, domains)?;
     let request_headers = (request_headers_to_add, request_headers_to_remove);
@@ -200,6 +205,8 @@ fn virtual_host(cx: &mut Context, scope: &mut Scope<'_>, host: pb::VirtualHost) 
         converted.push(Arc::new(run!(cx.item("routes", i, |cx| route::route(cx, &mut inner, route))?)));
     }
     Ok(Ok(VirtualHost {
+        per_filter,
+        rate_limits,
         name: scope.interner.string(&name),
         domains,
         routes: converted.into(),

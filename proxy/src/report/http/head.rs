@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use config::model::route::{HeaderKey, HeaderMatch};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -71,6 +72,24 @@ impl RequestHead {
             return self.get(name).map(Cow::Borrowed);
         }
         joined(&self.headers, name)
+    }
+
+    /// As [`get_all`](Self::get_all), by what a matcher names.
+    pub fn value(&self, key: &HeaderKey) -> Option<Cow<'_, [u8]>> {
+        match key {
+            HeaderKey::Method => self.get(":method").map(Cow::Borrowed),
+            HeaderKey::Path => self.get(":path").map(Cow::Borrowed),
+            HeaderKey::Authority => self.get(":authority").map(Cow::Borrowed),
+            HeaderKey::Scheme => self.get(":scheme").map(Cow::Borrowed),
+            HeaderKey::Protocol => self.get(":protocol").map(Cow::Borrowed),
+            HeaderKey::Status => None,
+            HeaderKey::Name(name) => joined(&self.headers, name.as_str()),
+        }
+    }
+
+    /// Whether a header is as it must be.
+    pub fn holds(&self, header: &HeaderMatch) -> bool {
+        header.holds(self.value(&header.name).as_deref())
     }
 
     /// `CONNECT host:port` has none.

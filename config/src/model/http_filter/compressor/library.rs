@@ -112,7 +112,12 @@ pub(super) fn library(cx: &mut Context, name: &str, any: Option<Any>) -> Part<Li
 }
 
 /// A number in a range; absent: a default.
-fn within(cx: &Context, field: &str, value: Option<UInt32Value>, (low, high, default): (u8, u8, u8)) -> Result<u8, Rejection> {
+fn within(
+    cx: &Context,
+    field: &str,
+    value: Option<UInt32Value>,
+    (low, high, default): (u8, u8, u8),
+) -> Result<u8, Rejection> {
     let Some(UInt32Value { value }) = value else { return Ok(default) };
     let found = u8::try_from(value).ok().filter(|value| (low..=high).contains(value));
     found.ok_or_else(|| cx.reject(field, format!("value must be inside range [{low}, {high}]")))

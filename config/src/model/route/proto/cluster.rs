@@ -10,17 +10,18 @@ use pb::weighted_cluster::{ClusterWeight, RandomValueSpecifier};
 
 use super::mutation::{header_mutation, header_value};
 use super::{MAX_ITEMS, Part, header_mutations, header_name, matching, run};
+use crate::model::http_filter::proto::per_filter;
 use crate::model::metadata::Fields;
 use crate::model::metadata::proto::{Interner, lb_fields};
 use crate::model::route::{ClusterRef, Mirror, WeightSource, WeightedCluster, WeightedClusters};
-use crate::reject::{Context, Rejection, immaterial};
+use crate::reject::{Context, immaterial};
 
 /// Converts a `WeightedCluster`.
 pub(super) fn weighted(
     cx: &mut Context,
     interner: &mut Interner,
     (clusters, metadata_match): (pb::WeightedCluster, Option<&Fields>),
-) -> Result<WeightedClusters, Rejection> {
+) -> Part<WeightedClusters> {
     let pb::WeightedCluster { clusters, total_weight, runtime_key_prefix, random_value_specifier } = clusters;
     immaterial(total_weight, "the sum of the weights is the total");
     if clusters.is_empty() {
@@ -38,6 +39,7 @@ pub(super) fn weighted(
     let clusters = cx.each("clusters", clusters, |cx, cluster| {
         weight(cx, interner, (cluster, &runtime_key_prefix, metadata_match))
     })?;
+    let clusters: Box<[_]> = run!(clusters.into_vec().into_iter().collect::<Result<_, _>>());
     let sum: u64 = clusters.iter().map(|cluster| u64::from(cluster.weight)).sum();
     if sum == 0 {
         return Err(cx.reject("clusters", "Sum of weights in the weighted_cluster must be greater than 0."));
@@ -46,14 +48,14 @@ pub(super) fn weighted(
         let why = format!("The sum of weights of all weighted clusters exceeds {}", u32::MAX);
         return Err(cx.reject("clusters", why));
     }
-    Ok(WeightedClusters { clusters, runtime_prefix: interner.string(&runtime_key_prefix), source })
+    Ok(Ok(WeightedClusters { clusters, runtime_prefix: interner.string(&runtime_key_prefix), source }))
 }
 
 fn weight(
     cx: &mut Context,
     interner: &mut Interner,
     (cluster, prefix, parent): (ClusterWeight, &str, Option<&Fields>),
-) -> Result<WeightedCluster, Rejection> {
+) -> Part<WeightedCluster> {
     let ClusterWeight {
         name,
         cluster_header,
@@ -66,7 +68,7 @@ fn weight(
         typed_per_filter_config,
         host_rewrite_specifier,
     } = cluster;
-    let _ = typed_per_filter_config;
+    let per_filter = run!(per_filter(cx, interner, typed_per_filter_config)?);
     let weight = cx.required("weight", weight)?.value;
     let runtime_key = (!prefix.is_empty()).then(|| interner.string(&format!("{prefix}.{name}")));
     let cluster = match (name.is_empty(), cluster_header.is_empty()) {
@@ -79,7 +81,8 @@ fn weight(
     let response_headers = (response_headers_to_add, response_headers_to_remove);
     let (request_headers, response_headers) = header_mutations(cx, request_headers, response_headers)?;
     let own = cx.at("metadata_match", |cx| lb_fields(cx, interner, metadata_match))?;
-    Ok(WeightedCluster {
+    Ok(Ok(WeightedCluster {
+        per_filter,
         cluster,
         weight,
         runtime_key,
@@ -93,7 +96,7 @@ fn weight(
                 Some(header_value(cx, "host_rewrite_literal", host.as_bytes())?)
             }
         },
-    })
+    }))
 }
 
 /// The cluster's own fields cover the route's.

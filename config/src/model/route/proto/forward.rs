@@ -17,6 +17,7 @@ use pb::route_action::{
 use super::mutation::{header_value, substitution};
 use super::{Part, Scope, cluster, first_set, hash, header_name, redirects, retry, rewrite, run};
 use crate::model::extension;
+use crate::model::http_filter::proto as http_filter;
 use crate::model::metadata::Fields;
 use crate::model::metadata::proto::lb_fields;
 use crate::model::route::{
@@ -68,8 +69,7 @@ pub(super) fn action(
         host_rewrite_specifier,
     } = action;
     immaterial(early_data_policy, "no early data is taken from clients nor sent to upstreams");
-    immaterial(include_vh_rate_limits, "descriptors are not looked at, which is reported with them");
-    cx.ignore("rate_limits", &rate_limits, "descriptors are not looked at: limits hold for all requests of a route");
+    let rate_limits = run!(http_filter::rate_limits(cx, scope.interner, rate_limits)?);
     cx.ignore("cors", &cors, "CORS is configured by the filter's own typed_per_filter_config");
     cx.ignore("hedge_policy", &hedge_policy, "requests are not hedged");
     let refused: [(&str, &dyn IsSet); 1] = [("retry_policy_typed_config", &retry_policy_typed_config)];
@@ -94,6 +94,8 @@ pub(super) fn action(
     let internal_redirect = run!(internal_redirect(cx, scope, internal_redirect_policy.or(old))?);
     Ok(Ok(Forward {
         cluster,
+        rate_limits,
+        include_host_rate_limits: include_vh_rate_limits.is_some_and(|flag| flag.value),
         cluster_not_found: match cx.variant("cluster_not_found_response_code", cluster_not_found_response_code)? {
             ClusterNotFoundResponseCode::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             ClusterNotFoundResponseCode::NotFound => StatusCode::NOT_FOUND,
@@ -147,7 +149,7 @@ fn specifier(
         PbCluster::WeightedClusters(clusters) => {
             let weighted =
                 cx.at("weighted_clusters", |cx| cluster::weighted(cx, scope.interner, (clusters, metadata_match)))?;
-            ClusterSpecifier::Weighted(Arc::new(weighted))
+            ClusterSpecifier::Weighted(Arc::new(run!(weighted)))
         }
         PbCluster::ClusterSpecifierPlugin(_) => {
             return Ok(Err(cx.unsupported("cluster_specifier_plugin", "cluster_specifier_plugin")));

@@ -89,11 +89,15 @@ fn path(cx: &mut Context, specifier: Option<PathSpecifier>) -> Part<PathMatch> {
             }
             PathMatch::SeparatedPrefix(prefix.into())
         }
-        PathSpecifier::PathMatchPolicy(policy) => return cx.at("path_match_policy", |cx| template(cx, policy)),
+        PathSpecifier::PathMatchPolicy(policy) => {
+            let template = cx.at("path_match_policy", |cx| template(cx, policy))?;
+            return Ok(template.map(|template| PathMatch::Template(Box::new(template))));
+        }
     }))
 }
 
-fn template(cx: &mut Context, policy: core::TypedExtensionConfig) -> Part<PathMatch> {
+/// Converts a URI template.
+pub(crate) fn template(cx: &mut Context, policy: core::TypedExtensionConfig) -> Part<PathTemplate> {
     let core::TypedExtensionConfig { name, typed_config } = policy;
     let (type_name, body) = extension::required(cx, &name, typed_config)?;
     if &*type_name != URI_TEMPLATE {
@@ -111,7 +115,7 @@ fn template(cx: &mut Context, policy: core::TypedExtensionConfig) -> Part<PathMa
         let template = PathTemplate::parse(&path_template);
         let template =
             template.map_err(|e| cx.reject("path_template", format!("path_match_policy.path_template: {e}")));
-        Ok(Ok(PathMatch::Template(Box::new(template?))))
+        template.map(Ok)
     })
 }
 
@@ -123,7 +127,7 @@ fn whole(cx: &Context, RegexMatcher { regex, engine_type }: RegexMatcher) -> Res
 }
 
 /// Converts a `RuntimeFractionalPercent`.
-pub(super) fn fraction(
+pub(crate) fn fraction(
     cx: &mut Context,
     interner: &mut Interner,
     fraction: core::RuntimeFractionalPercent,
@@ -153,7 +157,7 @@ pub(crate) fn header_matches(
 }
 
 /// A name as it may stand in a `HeaderMatcher`.
-pub(super) fn header_key(cx: &Context, field: &str, name: &str) -> Result<HeaderKey, Rejection> {
+pub(crate) fn header_key(cx: &Context, field: &str, name: &str) -> Result<HeaderKey, Rejection> {
     Ok(match name.to_ascii_lowercase().as_str() {
         ":method" => HeaderKey::Method,
         ":path" => HeaderKey::Path,
@@ -165,7 +169,8 @@ pub(super) fn header_key(cx: &Context, field: &str, name: &str) -> Result<Header
     })
 }
 
-fn header_match(cx: &mut Context, header: pb::HeaderMatcher) -> Part<HeaderMatch> {
+/// Converts a `HeaderMatcher`.
+pub(crate) fn header_match(cx: &mut Context, header: pb::HeaderMatcher) -> Part<HeaderMatch> {
     let pb::HeaderMatcher { name, invert_match, treat_missing_header_as_empty, header_match_specifier } = header;
     let plain = |pattern| HeaderTest::Text(Box::new(TextMatch { pattern, ignore_case: false }));
     let test = match header_match_specifier {
@@ -210,7 +215,8 @@ fn some_name(cx: &Context, name: &str) -> Result<(), Rejection> {
     }
 }
 
-fn query_match(cx: &mut Context, parameter: pb::QueryParameterMatcher) -> Part<QueryMatch> {
+/// Converts a `QueryParameterMatcher`.
+pub(crate) fn query_match(cx: &mut Context, parameter: pb::QueryParameterMatcher) -> Part<QueryMatch> {
     let pb::QueryParameterMatcher { name, query_parameter_match_specifier } = parameter;
     some_name(cx, &name)?;
     let test = match query_parameter_match_specifier {

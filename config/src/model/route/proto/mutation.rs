@@ -99,7 +99,7 @@ fn format(cx: &Context, field: &str, value: &str) -> Result<HeaderFormat, Reject
 }
 
 /// Text with operators.
-pub(super) fn substitution(cx: &Context, field: &str, value: &str) -> Result<Template, Rejection> {
+pub(crate) fn substitution(cx: &Context, field: &str, value: &str) -> Result<Template, Rejection> {
     Template::parse(&modern(value)).map_err(|e| cx.reject(field, e.to_string()))
 }
 

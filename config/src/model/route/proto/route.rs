@@ -5,6 +5,7 @@ use envoy_types::pb::google::protobuf::{UInt32Value, UInt64Value};
 use pb::route::Action as PbAction;
 
 use super::{Part, Scope, first_set, forward, header_mutations, matching, redirect, run};
+use crate::model::http_filter::proto::per_filter;
 use crate::model::metadata::proto::metadata;
 use crate::model::route::{Action, BufferLimit, Decorator, Route};
 use crate::reject::{Context, IsSet, Rejection};
@@ -33,7 +34,7 @@ pub(super) fn route(cx: &mut Context, scope: &mut Scope<'_>, route: pb::Route) -
         return Ok(Err(unsupported));
     }
     cx.ignore("tracing", &tracing, "the connection manager's tracing holds for all routes");
-    let _ = typed_per_filter_config;
+    let per_filter = run!(per_filter(cx, scope.interner, typed_per_filter_config)?);
     let matches = cx.required("match", r#match)?;
     let matches = run!(cx.at("match", |cx| matching::route_match(cx, scope.interner, matches))?);
     let action = match cx.required("action", action)? {
@@ -59,6 +60,7 @@ pub(super) fn route(cx: &mut Context, scope: &mut Scope<'_>, route: pb::Route) -
     Ok(Ok(Route {
         name: scope.interner.string(&name),
         matches,
+        per_filter,
         action,
         request_headers,
         response_headers,

@@ -13,11 +13,7 @@ use crate::model::rbac::Rule;
 use crate::model::rbac::proto::all;
 use crate::reject::Context;
 
-pub(super) fn principal(
-    cx: &mut Context,
-    pb::Principal { identifier }: pb::Principal,
-    at: At,
-) -> Converted<Rule> {
+pub(super) fn principal(cx: &mut Context, pb::Principal { identifier }: pb::Principal, at: At) -> Converted<Rule> {
     let at = deeper(cx, at)?;
     let set = |cx: &mut Context, pb::principal::Set { ids }: pb::principal::Set| {
         at_least(cx, "ids", ids.len(), 1)?;
