@@ -55,6 +55,7 @@ fn facts(seen: &Seen) -> Facts<'_> {
         local: Some(seen.local),
         remote: Some(seen.remote),
         direct_remote: Some(seen.direct_remote),
+        request: None,
     }
 }
 
