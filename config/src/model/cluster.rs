@@ -159,6 +159,8 @@ pub struct LbCommon {
     pub ignore_new_hosts_until_first_hc: bool,
     /// `zone_aware_lb_config`: (routing enabled percent, minimum cluster size); `None`: Envoy's defaults (100, 6).
     pub zone_aware: Option<(f64, u64)>,
+    /// `use_hostname_for_hashing`: names of endpoints stand on the ring or in the table instead of addresses.
+    pub hash_by_hostname: bool,
     /// `slow_start_config` of the policy (window, aggression, min weight percent).
     pub slow_start: Option<(Duration, f64, f64)>,
 }
@@ -172,6 +174,7 @@ impl Default for LbCommon {
             close_connections_on_host_set_change: false,
             ignore_new_hosts_until_first_hc: false,
             zone_aware: None,
+            hash_by_hostname: false,
             slow_start: None,
         }
     }

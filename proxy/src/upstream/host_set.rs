@@ -83,7 +83,7 @@ impl HostSet {
         let subsets = cluster.subsets.as_ref().map(|s| Box::new(subset::Index::new(&groups, s, rules)));
         if balance::hashes(&cluster.lb) && before.pool.prepared() {
             // Somebody uses it: make the table here rather than on a worker.
-            pool.prepare(&cluster.lb);
+            pool.prepare(cluster);
         }
         let waits = answers.waiting() && groups.iter().all(|group| group.hosts.is_empty());
         Built { set: Self { entry, pool, subsets, waits, transports }, added, removed }

@@ -25,6 +25,8 @@ pub(super) struct Load {
     pub(super) degraded: u8,
     /// Too few are fit: all hosts are used.
     pub(super) panic: bool,
+    /// Percent of its load that its healthy and its degraded hosts could take.
+    pub(super) available: (u8, u8),
 }
 
 /// What the configuration says about it.
@@ -55,6 +57,9 @@ pub(super) fn divide(census: &[Census], terms: Terms) -> Vec<Load> {
     if total > 0 {
         spread(&mut loads, &available, total);
     }
+    for (load, (healthy, degraded)) in loads.iter_mut().zip(&available) {
+        load.available = (percent(*healthy), percent(*degraded));
+    }
     for (load, census) in loads.iter_mut().zip(census) {
         load.panic = total < 100 && fit_percent(census) < threshold;
     }
@@ -76,6 +81,45 @@ fn availability(census: &Census, terms: Terms) -> (u64, u64) {
     }
     let percent = |fit: u64| (u128::from(terms.overprovisioning) * u128::from(fit) / u128::from(all)).min(100) as u64;
     (percent(healthy), percent(degraded))
+}
+
+/// How load divides in a retry, when priorities tried before are left out (Envoy: `PreviousPrioritiesRetryPriority`):
+/// healthy and degraded percent by priority. `tried` are the priorities of all attempts before; they are looked at after
+/// every `frequency` attempts. `None`: as without a retry.
+pub(super) fn after(loads: &[Load], tried: impl Iterator<Item = u32>, frequency: usize) -> Option<Vec<(u8, u8)>> {
+    let mut attempted: Vec<usize> = Vec::new();
+    let mut excluded = vec![false; loads.len()];
+    let mut all_used_up = false;
+    for priority in tried {
+        all_used_up = false;
+        attempted.push(priority as usize);
+        if attempted.len() % frequency.max(1) != 0 {
+            continue;
+        }
+        attempted.iter().filter_map(|p| excluded.get_mut(*p).map(|slot| *slot = true)).for_each(drop);
+        if left(loads, &excluded) == 0 {
+            // From the start again, rather than nowhere.
+            excluded.fill(false);
+            attempted.clear();
+            all_used_up = true;
+        }
+    }
+    let total = left(loads, &excluded);
+    if total == 0 || (attempted.len() < frequency.max(1) && !all_used_up) {
+        return None;
+    }
+    let available: Vec<(u64, u64)> = std::iter::zip(loads, &excluded)
+        .map(|(load, out)| if *out { (0, 0) } else { (load.available.0.into(), load.available.1.into()) })
+        .collect();
+    let mut adjusted = vec![Load::default(); loads.len()];
+    spread(&mut adjusted, &available, total);
+    Some(adjusted.iter().map(|load| (load.healthy, load.degraded)).collect())
+}
+
+/// What the priorities that are not excluded could take, at most 100 percent.
+fn left(loads: &[Load], excluded: &[bool]) -> u64 {
+    let of = |load: &Load| u64::from(load.available.0) + u64::from(load.available.1);
+    std::iter::zip(loads, excluded).filter(|(_, out)| !**out).map(|(load, _)| of(load)).sum::<u64>().min(100)
 }
 
 /// Healthy hosts first, in order of priority, then degraded ones; what rounding leaves goes to the first that has any.
@@ -163,7 +207,7 @@ mod tests {
         assert_eq!(divided(&[census(3, 0, 0), census(1, 0, 0)]), [(75, 0, true), (25, 0, true)]);
         let strict = Terms { panic_threshold: 0.0, ..TERMS };
         let loads = divide(&[census(3, 0, 0), census(1, 0, 0)], strict);
-        assert_eq!(loads[0], Load { healthy: 100, degraded: 0, panic: false });
+        assert_eq!((loads[0].healthy, loads[0].degraded, loads[0].panic), (100, 0, false));
         assert_eq!(divided(&[census(0, 0, 0)]), [(100, 0, true)]);
         assert!(divide(&[], TERMS).is_empty());
     }
@@ -175,6 +219,21 @@ mod tests {
         let weighted = Terms { weighted: true, ..TERMS };
         assert_eq!(divide(&[heavy, next], weighted)[0].healthy, 100);
         assert_eq!(divide(&[heavy, next], TERMS)[0].healthy, 70);
+    }
+
+    #[test]
+    fn retries_leave_priorities_out() {
+        let loads = divide(&[census(2, 2, 0), census(2, 2, 0), census(2, 1, 1)], TERMS);
+        let after = |tried: &[u32], frequency| after(&loads, tried.iter().copied(), frequency);
+        assert_eq!(after(&[], 2), None);
+        assert_eq!(after(&[0], 2), None, "too early");
+        assert_eq!(after(&[0, 0], 2), Some(vec![(0, 0), (100, 0), (0, 0)]));
+        assert_eq!(after(&[0, 0, 1], 2), Some(vec![(0, 0), (100, 0), (0, 0)]), "not yet again");
+        assert_eq!(after(&[0, 1], 1), Some(vec![(0, 0), (0, 0), (70, 30)]));
+        assert_eq!(after(&[0, 1, 2], 1), Some(vec![(100, 0), (0, 0), (0, 0)]), "from the start");
+        assert_eq!(after(&[0, 1, 2, 0], 1), Some(vec![(0, 0), (100, 0), (0, 0)]));
+        let dead = divide(&[census(1, 0, 0)], TERMS);
+        assert_eq!(super::after(&dead, [0].into_iter(), 1), None);
     }
 
     #[test]

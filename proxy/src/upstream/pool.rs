@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use config::model::cluster::{Cluster, LbPolicy};
+use config::model::cluster::Cluster;
 use config::model::endpoint::{Assignment, Locality};
 
 use super::balance::{self, Line, Shares, Table};
@@ -105,9 +105,9 @@ impl Pool {
     }
 
     /// Makes the tables now instead of on first use.
-    pub(super) fn prepare(&self, policy: &LbPolicy) {
+    pub(super) fn prepare(&self, cluster: &Cluster) {
         for priority in &self.priorities {
-            let _made = priority.table(policy);
+            let _made = priority.table(cluster);
         }
     }
 
@@ -119,11 +119,11 @@ impl Pool {
     /// Chooses a host.
     pub(super) fn pick(&self, cluster: &Cluster, pick: &Pick<'_>) -> Picked {
         if balance::hashes(&cluster.lb) {
-            return self.by_hash(&cluster.lb, pick);
+            return self.by_hash(cluster, pick);
         }
         let mut picked = Picked::default();
         for _ in 0..=attempts(pick) {
-            let Some((priority, degraded)) = self.priority(None) else { break };
+            let Some((priority, degraded)) = self.priority(None, pick) else { break };
             let fail = cluster.lb_common.as_ref().is_some_and(|c| c.fail_traffic_on_panic);
             picked.panic = priority.load.panic;
             if priority.load.panic && fail {
@@ -138,12 +138,12 @@ impl Pool {
         picked
     }
 
-    fn by_hash(&self, policy: &LbPolicy, pick: &Pick<'_>) -> Picked {
+    fn by_hash(&self, cluster: &Cluster, pick: &Pick<'_>) -> Picked {
         let hash = pick.hash.unwrap_or_else(|| fastrand::u64(..));
-        let Some((priority, _)) = self.priority(Some(hash)) else { return Picked::default() };
+        let Some((priority, _)) = self.priority(Some(hash), pick) else { return Picked::default() };
         let mut host = None;
         for attempt in 0..=attempts(pick) {
-            host = priority.table(policy).and_then(|table| table.choose(hash, attempt));
+            host = priority.table(cluster).and_then(|table| table.choose(hash, attempt));
             if host.is_none_or(|h| !pick.avoids(h)) {
                 break;
             }
@@ -152,22 +152,30 @@ impl Pool {
     }
 
     /// The priority for a hash (or at random), and whether its degraded hosts are meant.
-    fn priority(&self, hash: Option<u64>) -> Option<(&Priority, bool)> {
+    fn priority(&self, hash: Option<u64>, pick: &Pick<'_>) -> Option<(&Priority, bool)> {
         if let [only] = &*self.priorities
             && only.load.degraded == 0
         {
             return Some((only, false));
         }
         let point = hash.unwrap_or_else(|| fastrand::u64(..)) % 100 + 1;
+        let adjusted = pick.retry_priority.and_then(|(frequency, tried)| {
+            let loads: Vec<Load> = self.priorities.iter().map(|p| p.load).collect();
+            loads::after(&loads, tried.iter().map(|host| host.detail().priority), frequency as usize)
+        });
+        let load = |at: usize| match &adjusted {
+            Some(loads) => loads.get(at).copied().unwrap_or_default(),
+            None => self.priorities.get(at).map_or((0, 0), |p| (p.load.healthy, p.load.degraded)),
+        };
         let mut sum = 0;
         let mut reached = |load: u8| {
             sum += u64::from(load);
             point <= sum
         };
-        if let Some(priority) = self.priorities.iter().find(|p| reached(p.load.healthy)) {
-            return Some((priority, false));
-        }
-        self.priorities.iter().find(|p| reached(p.load.degraded)).map(|p| (p, true))
+        let count = self.priorities.len();
+        let healthy = (0..count).find(|at| reached(load(*at).0)).map(|at| (at, false));
+        let (at, degraded) = healthy.or_else(|| (0..count).find(|at| reached(load(*at).1)).map(|at| (at, true)))?;
+        Some((&self.priorities[at], degraded))
     }
 }
 
@@ -227,7 +235,8 @@ impl Priority {
         }
     }
 
-    fn table(&self, policy: &LbPolicy) -> Option<&Table> {
+    fn table(&self, cluster: &Cluster) -> Option<&Table> {
+        let policy = &cluster.lb;
         let make = || {
             let mut shares = Shares::default();
             match &self.localities {
@@ -235,7 +244,7 @@ impl Priority {
                 None => shares.add(self.healthy().hosts(), 1.0),
                 Some(localities) => localities.share(self.load.panic, &mut shares),
             }
-            Table::new(policy, shares).map(Box::new)
+            Table::new(policy, shares, cluster.lb_common.as_ref().is_some_and(|c| c.hash_by_hostname)).map(Box::new)
         };
         self.table.get_or_init(make).as_deref()
     }

@@ -111,10 +111,11 @@ impl Tasks {
     }
 }
 
-/// `slow_start_config`: (window, aggression, minimum percent). Policies that do not take turns ignore it.
+/// `slow_start_config`: (window, aggression, minimum percent). Other policies ignore it.
 fn slow_start(entry: &ClusterEntry) -> Option<(Duration, f64, f64)> {
     let config = entry.cluster.lb_common.as_ref()?.slow_start?;
-    (matches!(entry.cluster.lb, LbPolicy::RoundRobin) && !config.0.is_zero()).then_some(config)
+    let ramps = matches!(entry.cluster.lb, LbPolicy::RoundRobin | LbPolicy::LeastRequest { .. });
+    (ramps && !config.0.is_zero()).then_some(config)
 }
 
 /// Weights that grow while a host is new (Envoy: `EdfLoadBalancerBase::applySlowStartFactor`).

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use config::model::cluster::{CircuitBreakers, Discovery, LbCommon, Thresholds};
+use config::model::cluster::{CircuitBreakers, Discovery, LbCommon, LbPolicy, Priority, RetryBudget, Thresholds};
 use config::model::endpoint::{Assignment, Health};
+use config::model::metadata::{Fields, Metadata, Value};
 use config::snapshot::{Changes, Snapshot};
 
-use super::cluster::{Pick, PickError};
+use super::cluster::{Pick, PickError, Predicates};
 use super::host::{Flag, Host};
 use super::testing::*;
 use crate::metrics::ClusterStat;
@@ -225,6 +226,76 @@ async fn slow_start_ramps_up() {
     assert!(counts[1].abs_diff(500) < 60, "half way: {counts:?}");
     tokio::time::sleep(window).await;
     assert_eq!(distribution(&cluster, 1000, &Pick::default()), [500, 500]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_start_of_least_request() {
+    fastrand::seed(7);
+    let clusters = clusters();
+    let mut settings = config("a");
+    let window = std::time::Duration::from_secs(60);
+    settings.lb = LbPolicy::LeastRequest { choices: 2, bias: 1.0 };
+    settings.lb_common = common(|c| c.slow_start = Some((window, 1.0, 10.0)));
+    apply(&clusters, settings.clone(), plain(endpoints(1)));
+    tokio::time::sleep(window * 2).await;
+    let cluster = apply(&clusters, settings, plain(endpoints(2)));
+    let counts = distribution(&cluster, 11_000, &Pick::default());
+    assert!(counts[1].abs_diff(1000) < 150, "a tenth of the weight at first: {counts:?}");
+}
+
+#[tokio::test]
+async fn retries_by_predicates_and_priorities() {
+    let clusters = clusters();
+    let mut list = endpoints(2);
+    list[0].metadata = labels(&[("zone", "a")]);
+    let canary = Value::Bool(true);
+    let marked: Fields = Box::new([("canary".into(), canary)]);
+    list[1].metadata = Some(Arc::new(Metadata(Box::new([(Metadata::LB.into(), marked)]))));
+    let localities = vec![locality("x", 0, None, list), locality("y", 1, None, vec![endpoint("10.9.0.1:1")])];
+    let cluster = apply(&clusters, config("a"), assignment(localities));
+    let hosts: Vec<Arc<Host>> = cluster.hosts().hosts().cloned().collect();
+    assert!(hosts[1].is_canary() && !hosts[0].is_canary());
+    let avoiding = |predicates| distribution(&cluster, 100, &Pick { predicates, ..Pick::default() });
+    let attempts = Some(5);
+    assert_eq!(avoiding(Predicates { canary: true, attempts, ..Predicates::default() }), [100, 0, 0]);
+    let metadata = [fields(&[("zone", "a")])];
+    assert_eq!(avoiding(Predicates { metadata: &metadata, attempts, ..Predicates::default() }), [0, 100, 0]);
+    let retry = Pick { retry_priority: Some((1, &hosts[..1])), ..Pick::default() };
+    assert_eq!(distribution(&cluster, 100, &retry), [0, 0, 100]);
+}
+
+#[tokio::test]
+async fn requests_retries_and_high_priority() {
+    let clusters = clusters();
+    let mut settings = config("a");
+    let default =
+        Thresholds { max_requests: 1, max_retries: 1, max_connection_pools: Some(1), ..Thresholds::default() };
+    let budget = RetryBudget { percent: 50.0, min_concurrency: 1 };
+    let high = Thresholds { retry_budget: Some(budget), track_remaining: true, ..Thresholds::default() };
+    settings.circuit_breakers = Some(Box::new(CircuitBreakers { default, high }));
+    let cluster = apply(&clusters, settings, plain(endpoints(1)));
+    let (stats, host) = (Arc::clone(cluster.stats()), cluster.pick(&Pick::default()).unwrap());
+    let request = cluster.start_request(&host, Priority::Default).unwrap();
+    assert_eq!(stats.gauge(ClusterStat::CircuitBreakersDefaultRqOpen), 1);
+    assert_eq!(cluster.start_request(&host, Priority::Default).unwrap_err(), PickError::Overflow);
+    assert_eq!(stats.get(ClusterStat::UpstreamRqPendingOverflow), 1);
+    assert_eq!((host.requests(), host.requests_total(), stats.gauge(ClusterStat::UpstreamRqActive)), (1, 1, 1));
+    let retry = cluster.admit_retry(Priority::Default).unwrap();
+    assert!(cluster.admit_retry(Priority::Default).is_err());
+    assert_eq!(stats.get(ClusterStat::UpstreamRqRetryOverflow), 1);
+    let pool = cluster.admit_pool(Priority::Default).unwrap();
+    assert!(cluster.admit_pool(Priority::Default).is_err());
+    assert_eq!(stats.get(ClusterStat::UpstreamCxPoolOverflow), 1);
+    drop((request, retry, pool));
+    assert_eq!((host.requests(), stats.gauge(ClusterStat::CircuitBreakersDefaultRqOpen)), (0, 0));
+    // The other priority has its own counts, and a budget that grows with the requests.
+    let many: Vec<_> = (0..4).map(|_| cluster.start_request(&host, Priority::High).unwrap()).collect();
+    let retries: Vec<_> = (0..2).map(|_| cluster.admit_retry(Priority::High).unwrap()).collect();
+    assert!(cluster.admit_retry(Priority::High).is_err());
+    assert_eq!(stats.gauge(ClusterStat::CircuitBreakersHighRemainingRq), 1020);
+    assert_eq!(stats.gauge(ClusterStat::CircuitBreakersHighRemainingRetries), 0);
+    drop((many, retries));
+    assert_eq!(cluster.circuit().requests(), 0);
 }
 
 #[test]

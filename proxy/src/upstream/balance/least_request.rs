@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::line::Line;
+use super::wheel::Wheel;
 use crate::upstream::host::Host;
 
 /// Hosts looked at in one weighted choice: bounds the cost in big clusters. The window begins at a random place, so
@@ -12,8 +13,8 @@ const WINDOW: usize = 64;
 /// Equal weights: the least loaded of `choices` random hosts. Else a host with a probability proportional to
 /// weight / (active + 1)^bias, the distribution of Envoy's EDF schedule with those weights.
 pub(super) fn choose(line: &Line, choices: u32, bias: f64) -> Option<&Arc<Host>> {
-    if line.weighted() {
-        return weighted(line.hosts(), bias);
+    if let Some(weights) = line.weights() {
+        return weighted(line.hosts(), weights, bias);
     }
     let mut best = line.random()?;
     if line.hosts().len() == 1 {
@@ -28,15 +29,16 @@ pub(super) fn choose(line: &Line, choices: u32, bias: f64) -> Option<&Arc<Host>>
     Some(best)
 }
 
-fn weighted(hosts: &[Arc<Host>], bias: f64) -> Option<&Arc<Host>> {
+fn weighted<'a>(hosts: &'a [Arc<Host>], weights: &Wheel, bias: f64) -> Option<&'a Arc<Host>> {
     let n = hosts.len();
     let first = fastrand::usize(..n.max(1));
-    let window = (0..n.min(WINDOW)).map(|i| &hosts[(first + i) % n]);
+    let window = (0..n.min(WINDOW)).map(|i| (first + i) % n);
     let mut sum = 0.0;
     let mut chosen = None;
     // Weighted reservoir: one pass, no list of weights.
-    for host in window {
-        let weight = f64::from(host.weight()) / (f64::from(host.requests()) + 1.0).powf(bias);
+    for index in window {
+        let host = &hosts[index];
+        let weight = weights.weight(index) as f64 / (f64::from(host.requests()) + 1.0).powf(bias);
         sum += weight;
         if fastrand::f64() * sum < weight {
             chosen = Some(host);

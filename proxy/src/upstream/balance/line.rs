@@ -31,9 +31,9 @@ impl Line {
         &self.hosts
     }
 
-    /// Weights differ.
-    pub(super) fn weighted(&self) -> bool {
-        self.wheel.is_some()
+    /// The weights, where they differ.
+    pub(super) fn weights(&self) -> Option<&Wheel> {
+        self.wheel.as_deref()
     }
 
     /// Weighted round robin.

@@ -40,9 +40,9 @@ impl Shares {
 
 impl Table {
     /// `None` for policies that do not hash.
-    pub(crate) fn new(policy: &LbPolicy, shares: Shares) -> Option<Self> {
+    pub(crate) fn new(policy: &LbPolicy, shares: Shares, by_hostname: bool) -> Option<Self> {
         let Shares { hosts, shares } = shares;
-        let keys: Vec<String> = hosts.iter().map(|h| hash_key(h)).collect();
+        let keys: Vec<String> = hosts.iter().map(|h| hash_key(h, by_hostname)).collect();
         let kind = match policy {
             LbPolicy::RingHash(options) => Kind::Ring(Ring::new(&keys, &shares, *options)),
             LbPolicy::Maglev { table_size } => Kind::Maglev(Maglev::new(&keys, &shares, *table_size)),
@@ -61,12 +61,13 @@ impl Table {
     }
 }
 
-/// What stands for a host: `hash_key` of its `envoy.lb` metadata, else its address.
-fn hash_key(host: &Host) -> String {
+/// What stands for a host: `hash_key` of its `envoy.lb` metadata, else its name or its address.
+fn hash_key(host: &Host, by_hostname: bool) -> String {
     let detail = host.detail();
     let fields = detail.metadata.as_ref().map(|m| m.namespace(Metadata::LB)).unwrap_or_default();
     match fields.iter().find(|(key, _)| key.as_ref() == "hash_key") {
         Some((_, Value::String(key))) if !key.is_empty() => key.to_string(),
+        _ if by_hostname => detail.hostname.as_deref().unwrap_or_default().to_owned(),
         _ => host.address().to_string(),
     }
 }

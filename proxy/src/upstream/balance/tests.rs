@@ -132,3 +132,22 @@ async fn hash_key_of_the_metadata_stands_for_the_address() {
     let after = map(&apply(&clusters, settings, plain(keyed(true))));
     assert!(before.iter().all(|(hash, host)| after[hash] != *host), "keys were swapped, so all moved");
 }
+
+#[tokio::test]
+async fn names_stand_for_addresses_where_asked() {
+    let clusters = clusters();
+    let mut settings = config("a");
+    settings.lb = LbPolicy::Maglev { table_size: 1009 };
+    let common = config::model::cluster::LbCommon { hash_by_hostname: true, ..Default::default() };
+    settings.lb_common = Some(Box::new(common));
+    let named = |swap: bool| {
+        let mut list = endpoints(2);
+        for (i, endpoint) in list.iter_mut().enumerate() {
+            endpoint.hostname = Some(if (i == 0) ^ swap { "one" } else { "two" }.into());
+        }
+        list
+    };
+    let before = map(&apply(&clusters, settings.clone(), plain(named(false))));
+    let after = map(&apply(&clusters, settings, plain(named(true))));
+    assert!(before.iter().all(|(hash, host)| after[hash] != *host), "names were swapped, so all moved");
+}

@@ -31,6 +31,12 @@ impl Wheel {
         Some(Self { step: step(total), ends, turn: AtomicU64::new(start % total) })
     }
 
+    /// What an index counts, in proportion to the others.
+    pub(crate) fn weight(&self, index: usize) -> u64 {
+        let end = |index: usize| self.ends.get(index).copied().unwrap_or_default();
+        end(index) - index.checked_sub(1).map_or(0, end)
+    }
+
     /// The index whose turn it is.
     pub(crate) fn next(&self) -> usize {
         let total = self.ends.last().copied().unwrap_or(1);

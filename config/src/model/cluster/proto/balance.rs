@@ -27,7 +27,6 @@ const MAX_MAGLEV_TABLE: u64 = 5_000_011;
 /// Envoy's defaults of `zone_aware_lb_config`.
 const ZONE_AWARE: (f64, u64) = (100.0, 6);
 
-const HASHED_BY_ADDRESS: &str = "hosts are hashed by address";
 const NO_BOUND: &str = "load is not bounded";
 
 /// The fields of a cluster that choose its balancer.
@@ -242,7 +241,7 @@ fn common(cx: &mut Context, config: CommonLbConfig) -> Result<LbCommon, Rejectio
         consistent_hashing_lb_config
     {
         cx.at("consistent_hashing_lb_config", |cx| {
-            cx.ignore("use_hostname_for_hashing", &use_hostname_for_hashing, HASHED_BY_ADDRESS);
+            common.hash_by_hostname = use_hostname_for_hashing;
             balance_factor(cx, hash_balance_factor)
         })?;
     }

@@ -5,12 +5,10 @@ use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::load_balancing_policies as policies;
 use policies::common::v3 as common;
 
-use super::{
-    HASHED_BY_ADDRESS, SlowStart, balance_factor, least_request, maglev, ring_hash, slow_start_of, zone_aware,
-};
+use super::{SlowStart, balance_factor, least_request, maglev, ring_hash, slow_start_of, zone_aware};
 use crate::model::cluster::{HashFunction, LbCommon, LbPolicy};
 use crate::model::extension;
-use crate::reject::{Context, Rejection, immaterial};
+use crate::reject::{Context, Rejection};
 
 /// The first policy of the list that is known, as Envoy takes it.
 pub(super) fn policy(
@@ -77,7 +75,7 @@ fn one_typed(
         "maglev.v3.Maglev" => {
             let policies::maglev::v3::Maglev { table_size, consistent_hashing_lb_config, locality_weighted_lb_config } =
                 cx.decode(body)?;
-            consistent(cx, consistent_hashing_lb_config)?;
+            consistent(cx, consistent_hashing_lb_config, common)?;
             common.locality_weighted = locality_weighted_lb_config.is_some();
             maglev(cx, table_size)?
         }
@@ -100,9 +98,9 @@ fn typed_ring_hash(
         consistent_hashing_lb_config,
         locality_weighted_lb_config,
     } = config;
-    cx.ignore("use_hostname_for_hashing", &use_hostname_for_hashing, HASHED_BY_ADDRESS);
+    common.hash_by_hostname = use_hostname_for_hashing;
     balance_factor(cx, hash_balance_factor)?;
-    consistent(cx, consistent_hashing_lb_config)?;
+    consistent(cx, consistent_hashing_lb_config, common)?;
     common.locality_weighted = locality_weighted_lb_config.is_some();
     if minimum_ring_size.as_ref().is_some_and(|w| w.value == 0) {
         return Err(cx.reject("minimum_ring_size", "value must be greater than or equal to 1"));
@@ -114,14 +112,18 @@ fn typed_ring_hash(
     ring_hash(cx, minimum_ring_size, maximum_ring_size, function)
 }
 
-fn consistent(cx: &mut Context, config: Option<common::ConsistentHashingLbConfig>) -> Result<(), Rejection> {
+fn consistent(
+    cx: &mut Context,
+    config: Option<common::ConsistentHashingLbConfig>,
+    into: &mut LbCommon,
+) -> Result<(), Rejection> {
     let Some(common::ConsistentHashingLbConfig { use_hostname_for_hashing, hash_balance_factor, hash_policy }) = config
     else {
         return Ok(());
     };
     cx.at("consistent_hashing_lb_config", |cx| {
-        cx.ignore("use_hostname_for_hashing", &use_hostname_for_hashing, HASHED_BY_ADDRESS);
-        immaterial(hash_policy, "hashes HTTP requests");
+        into.hash_by_hostname |= use_hostname_for_hashing;
+        cx.ignore("hash_policy", &hash_policy, "requests are hashed as their route says");
         balance_factor(cx, hash_balance_factor)
     })
 }
