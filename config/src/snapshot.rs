@@ -13,7 +13,9 @@ use rpds::HashTrieMapSync;
 
 use crate::model::cluster::Cluster;
 use crate::model::endpoint::Assignment;
+use crate::model::hcm::RouteRef;
 use crate::model::listener::Listener;
+use crate::model::route::RouteConfiguration;
 use crate::model::tls::{Secret, SecretRef};
 use crate::reject::{Ignored, Rejection, Unsupported};
 
@@ -24,7 +26,7 @@ pub struct Snapshot {
     pub generation: u64,
     /// By resource name.
     pub listeners: HashTrieMapSync<Arc<str>, Arc<ListenerEntry>>,
-    /// Listeners that wait for their secrets; a predecessor is in `listeners` and serves meanwhile.
+    /// Listeners that wait for their secrets or routes; a predecessor is in `listeners` and serves meanwhile.
     pub warming_listeners: HashTrieMapSync<Arc<str>, Arc<ListenerEntry>>,
     /// By resource name; only clusters whose endpoints and secrets are known, or need none, or are waited for no longer.
     pub clusters: HashTrieMapSync<Arc<str>, Arc<ClusterEntry>>,
@@ -34,6 +36,8 @@ pub struct Snapshot {
     pub secrets: HashTrieMapSync<Arc<SecretRef>, Arc<SecretEntry>>,
     /// Secrets that resources in force or warming refer to and that have not come, sorted by name.
     pub missing_secrets: Arc<[Arc<SecretRef>]>,
+    /// The last good version of each route configuration, by name and source.
+    pub routes: HashTrieMapSync<Arc<RouteRef>, Arc<RouteEntry>>,
     /// The newest rejection of each resource that has one not yet made good, by (kind, name).
     pub rejected: HashTrieMapSync<(Kind, Arc<str>), Arc<Rejected>>,
     /// Raw assignments by name, for `/config_dump?include_eds`.
@@ -44,7 +48,7 @@ pub struct Snapshot {
     pub held: HashTrieMapSync<Arc<str>, Arc<HeldChains>>,
     /// Clusters that only the xDS client connects to, with TLS of its own: that the data path can't is no finding.
     pub control_planes: Arc<[Arc<str>]>,
-    /// Raw routes and runtime layers by (kind, name), for `/config_dump`.
+    /// Raw runtime layers by (kind, name), for `/config_dump`.
     pub other: HashTrieMapSync<(Kind, Arc<str>), Arc<Source>>,
 }
 
@@ -97,6 +101,19 @@ pub struct SecretEntry {
     pub ignored: Box<[Ignored]>,
     /// xxh3-128 of what was received.
     pub received: u128,
+}
+
+/// A route configuration and where it came from.
+#[derive(Clone, Debug)]
+pub struct RouteEntry {
+    /// Parsed; or what in it can't be run, so that its requests are refused.
+    pub config: Result<Arc<RouteConfiguration>, Unsupported>,
+    /// Raw.
+    pub source: Arc<Source>,
+    /// Fields set and not honoured.
+    pub ignored: Box<[Ignored]>,
+    /// Why the newest version can't be run, so that the last good one stays.
+    pub held: Option<Unsupported>,
 }
 
 /// A raw resource.
@@ -169,12 +186,14 @@ pub struct Changes {
     pub clusters: Vec<Arc<str>>,
     /// Secrets added, replaced or gone. What refers to them has not changed by that.
     pub secrets: Vec<Arc<SecretRef>>,
+    /// Route configurations added, replaced or gone. What refers to them has not changed by that.
+    pub routes: Vec<Arc<RouteRef>>,
 }
 
 impl Changes {
     /// Nothing changed.
     pub fn is_empty(&self) -> bool {
-        let Self { listeners, clusters, secrets } = self;
-        listeners.is_empty() && clusters.is_empty() && secrets.is_empty()
+        let Self { listeners, clusters, secrets, routes } = self;
+        listeners.is_empty() && clusters.is_empty() && secrets.is_empty() && routes.is_empty()
     }
 }

@@ -12,6 +12,7 @@ mod other;
 mod parse;
 mod redact;
 mod report;
+mod routes;
 mod secrets;
 mod sources;
 mod warming;
@@ -26,6 +27,7 @@ use std::time::SystemTime;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::model::endpoint::Assignment;
+use crate::model::hcm::{RouteRef, RouteSource};
 use crate::model::listener::proto::Notes;
 use crate::model::metadata::proto::Interner;
 use crate::model::tcp_proxy::proto::Shared;
@@ -50,7 +52,11 @@ pub struct Store {
     /// Until when clusters wait for their assignment.
     endpoints_due: Deadlines<Arc<str>>,
     /// Who refers to which secret and waits for it.
-    demands: Demands,
+    demands: Demands<SecretRef>,
+    /// Which listener refers to which route configuration and waits for it.
+    route_demands: Demands<RouteRef>,
+    /// Route configurations that the listeners in force refer to; only where there are any.
+    routes_in_force: HashMap<Arc<str>, Box<[Arc<RouteRef>]>>,
     /// Secrets that the resources in force refer to; only where there are any.
     in_force: HashMap<User, Box<[Arc<SecretRef>]>>,
     /// What the warming clusters wait for.
@@ -63,7 +69,8 @@ pub struct Store {
     in_files: HashMap<Arc<SecretRef>, InFiles>,
     /// One copy of equal bundles of certificates.
     trusts: Trusts,
-    /// Names that listeners ask of RDS.
+    /// Names of RDS in chains that can't be run, by listener: asked for too, as a control plane may wait until a client
+    /// has asked for all that it has.
     routes: HashMap<Arc<str>, Vec<Arc<str>>>,
     /// What the chains of each listener do not honour.
     chain_notes: HashMap<Arc<str>, Notes>,
@@ -123,7 +130,10 @@ impl Store {
     pub fn wanted(&self, kind: Kind) -> Vec<Arc<str>> {
         let mut names: Vec<Arc<str>> = match kind {
             Kind::Endpoints => self.services.keys().cloned().collect(),
-            Kind::Route => self.routes.values().flatten().cloned().collect(),
+            Kind::Route => {
+                let of_stream = self.route_demands.iter().filter(|route| route.source == RouteSource::Ads);
+                of_stream.map(|route| &route.name).chain(self.routes.values().flatten()).cloned().collect()
+            }
             Kind::Secret => self.demands.names(&SecretSource::Ads),
             Kind::Cluster | Kind::Listener | Kind::Runtime => Vec::new(),
         };
@@ -150,7 +160,8 @@ impl Store {
             Kind::Endpoints => self.upsert_endpoints(step, &resource),
             Kind::Listener => self.upsert_listener(step, &resource),
             Kind::Secret => self.upsert_secret(step, &resource),
-            Kind::Route | Kind::Runtime => {
+            Kind::Route => self.upsert_route(step, &resource),
+            Kind::Runtime => {
                 self.upsert_other(step, kind, &resource);
                 Ok(())
             }
@@ -167,6 +178,11 @@ impl Store {
             let entry = self.snapshot.secrets.get(&*step.secret(&resource.name));
             // The body was not kept as it came.
             let same = entry.is_some_and(|entry| entry.received == xxh3_128(&resource.body));
+            return if same { Known::Same } else { Known::Other };
+        }
+        if kind == Kind::Route {
+            let entry = step.route(&resource.name).and_then(|route| self.snapshot.routes.get(&route));
+            let same = entry.is_some_and(|entry| entry.source.body == resource.body);
             return if same { Known::Same } else { Known::Other };
         }
         match self.source(kind, &resource.name) {
@@ -186,7 +202,8 @@ impl Store {
             Kind::Endpoints => self.remove_endpoints(step, name),
             Kind::Listener => self.remove_listener(step, name),
             Kind::Secret => self.remove_secret(step, name),
-            Kind::Route | Kind::Runtime => self.remove_other(step, kind, name),
+            Kind::Route => self.remove_route(step, name),
+            Kind::Runtime => self.remove_other(step, kind, name),
         }
     }
 
@@ -204,7 +221,8 @@ impl Store {
             }
             Kind::Listener => self.refresh_listener(name, source),
             Kind::Secret => self.refresh_secret(step, resource),
-            Kind::Route | Kind::Runtime => {
+            Kind::Route => self.refresh_route(step, resource),
+            Kind::Runtime => {
                 self.state().other.insert_mut((kind, Arc::clone(name)), source);
             }
         }
@@ -222,6 +240,13 @@ impl Store {
             // As in Envoy: what refers to it can't be helped by waiting.
             self.settle_secret(step, &secret);
         }
+        if kind == Kind::Route
+            && let Some(route) = step.route(&name)
+        {
+            listed = route.to_string().into();
+            // As in Envoy: a listener can't be helped by waiting.
+            self.settle_route(step, &route);
+        }
         let rejected = Rejected { rejection: rejection.clone(), version: Arc::clone(&version), at: step.now, body };
         self.state().rejected.insert_mut((kind, listed), Arc::new(rejected));
         step.applied.rejected.push((name, version, rejection));
@@ -231,7 +256,8 @@ impl Store {
     fn make_good(&mut self, kind: Kind, name: &Arc<str>, step: &mut Step) {
         let listed = match kind {
             Kind::Secret => secrets::rejected_as(&step.secret(name)),
-            _ => Arc::clone(name),
+            Kind::Route => step.route(name).map_or_else(|| Arc::clone(name), |route| route.to_string().into()),
+            Kind::Cluster | Kind::Endpoints | Kind::Listener | Kind::Runtime => Arc::clone(name),
         };
         self.forget_rejection(step, kind, &listed);
     }
@@ -258,8 +284,8 @@ impl Store {
                 entry.map(|entry| &entry.source)
             }
             // Their names are not unique.
-            Kind::Secret => None,
-            Kind::Route | Kind::Runtime => snapshot.other.get(&(kind, Arc::clone(name))),
+            Kind::Route | Kind::Secret => None,
+            Kind::Runtime => snapshot.other.get(&(kind, Arc::clone(name))),
         }
     }
 
@@ -269,6 +295,9 @@ impl Store {
         if kind == Kind::Secret {
             return self.secret_names(&step.from);
         }
+        if kind == Kind::Route {
+            return routes::route_source(&step.from).map(|source| self.route_names(&source)).unwrap_or_default();
+        }
         let refused = snapshot.rejected.keys().filter(|(k, _)| *k == kind).map(|(_, name)| name);
         let mut names: HashSet<Arc<str>> = refused.cloned().collect();
         match kind {
@@ -277,7 +306,9 @@ impl Store {
             Kind::Listener => {
                 names.extend(snapshot.listeners.keys().chain(snapshot.warming_listeners.keys()).cloned());
             }
-            Kind::Route | Kind::Secret | Kind::Runtime => {
+            // Their names are not unique.
+            Kind::Route | Kind::Secret => {}
+            Kind::Runtime => {
                 names.extend(snapshot.other.keys().filter(|(k, _)| *k == kind).map(|(_, name)| Arc::clone(name)));
             }
         }

@@ -7,6 +7,9 @@ mod forward;
 pub(crate) mod proto;
 mod protocol;
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +21,8 @@ pub use forward::{
 pub use protocol::{CommonHttp, HeaderCase, Http1Options, Http2Options, Keepalive, Underscores};
 
 use super::access_log::AccessLog;
+use super::route::{HeaderMutation, RouteConfiguration};
+use super::tracing::Tracing;
 
 /// How requests of one filter chain are read, routed and answered.
 #[derive(Clone, Debug)]
@@ -26,6 +31,8 @@ pub struct Manager {
     pub stat_prefix: Arc<str>,
     /// Which HTTP is spoken.
     pub codec: Codec,
+    /// Where the routes come from.
+    pub routes: Routes,
     /// The last filter.
     pub router: Router,
     /// Settings of both versions.
@@ -119,8 +126,71 @@ pub struct Manager {
     pub access_logs: Box<[AccessLog]>,
     /// When a line is written beside at the end.
     pub log: LogOptions,
+    /// `tracing`.
+    pub tracing: Option<Arc<Tracing>>,
+    /// `early_header_mutation_extensions`: done before the route is looked for.
+    pub early_mutations: Box<[HeaderMutation]>,
     /// `proxy_status_config`.
     pub proxy_status: Option<Box<ProxyStatus>>,
+}
+
+/// Where routes come from (`route_specifier`).
+#[derive(Clone, Debug)]
+pub enum Routes {
+    /// `route_config`.
+    Inline(Arc<RouteConfiguration>),
+    /// `rds`: what [`crate::snapshot::Snapshot::routes`] has of it; no route where there is none.
+    Rds(Arc<RouteRef>),
+}
+
+/// `Rds`: which route configuration, and who has it. Name and source alone make it equal to another.
+#[derive(Clone, Debug)]
+pub struct RouteRef {
+    /// `route_config_name`.
+    pub name: Arc<str>,
+    /// `config_source`.
+    pub source: RouteSource,
+    /// How long a listener waits for it before it is served without (default 15 s, zero: for ever).
+    pub initial_fetch_timeout: Duration,
+}
+
+impl PartialEq for RouteRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.source == other.source
+    }
+}
+
+impl Eq for RouteRef {}
+
+impl Hash for RouteRef {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.source.hash(state);
+    }
+}
+
+impl fmt::Display for RouteRef {
+    /// The name, and the source where it is not the control plane.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            RouteSource::Ads => f.write_str(&self.name),
+            RouteSource::File { path, .. } => write!(f, "{} ({})", self.name, path.display()),
+        }
+    }
+}
+
+/// Who has the routes (`rds.config_source`).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RouteSource {
+    /// The aggregated stream (`ads`, `self`).
+    Ads,
+    /// A file with a DiscoveryResponse (`path`, `path_config_source`).
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Read again when something is moved within this folder, instead of when the file is.
+        watched_directory: Option<PathBuf>,
+    },
 }
 
 /// `CodecType`; HTTP/3 is refused, as Envoy does on a TCP listener.
@@ -275,12 +345,13 @@ impl Default for Router {
 }
 
 impl Default for Manager {
-    /// Envoy's defaults.
+    /// Envoy's defaults, without routes and filters.
     fn default() -> Self {
         const STREAM_IDLE: Duration = Duration::from_secs(300);
         Self {
             stat_prefix: "".into(),
             codec: Codec::default(),
+            routes: Routes::Inline(Arc::default()),
             router: Router::default(),
             common: CommonHttp::default(),
             http1: Http1Options::default(),
@@ -326,6 +397,8 @@ impl Default for Manager {
             upgrades: Box::default(),
             access_logs: Box::default(),
             log: LogOptions::default(),
+            tracing: None,
+            early_mutations: Box::default(),
             proxy_status: None,
         }
     }

@@ -42,7 +42,7 @@ use super::metadata::proto::Interner;
 use crate::reject::{Context, Ignored, Rejection, Unsupported};
 
 /// A route configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RouteConfiguration {
     /// `name`; empty for an inline one that has none.
     pub name: Arc<str>,

@@ -52,6 +52,8 @@ impl fmt::Display for Finding {
             What::Rejected(rejection) => write!(f, "refused, the last good version stays: {rejection}"),
             What::Ignored(Ignored { path, note }) => write!(f, "{path}: not honoured: {note}"),
             What::Unsupported(_, why) if *kind == Kind::Cluster => write!(f, "refuses its connections: {why}"),
+            What::Unsupported(_, why) if *kind == Kind::Route => write!(f, "refuses its requests: {why}"),
+            What::Held(_, why) if *kind == Kind::Route => write!(f, "runs its last good version: {why}"),
             What::Unsupported(chain, why) => write!(f, "chain {chain:?} refuses its connections: {why}"),
             What::Held(chain, why) => write!(f, "chain {chain:?} runs its last good version: {why}"),
         }
@@ -95,7 +97,8 @@ impl Snapshot {
         let listeners = self.all_listeners().map(|(name, entry)| (Kind::Listener, name, &*entry.ignored));
         let endpoints = self.endpoint_notes.iter().map(|(name, notes)| (Kind::Endpoints, name, &**notes));
         let secrets = self.secrets.iter().map(|(secret, entry)| (Kind::Secret, &secret.name, &*entry.ignored));
-        clusters.chain(listeners).chain(endpoints).chain(secrets).flat_map(|(kind, name, ignored)| {
+        let routes = self.routes.iter().map(|(route, entry)| (Kind::Route, &route.name, &*entry.ignored));
+        clusters.chain(listeners).chain(endpoints).chain(secrets).chain(routes).flat_map(|(kind, name, ignored)| {
             ignored.iter().map(move |ignored| Finding {
                 kind,
                 resource: Arc::clone(name),
@@ -121,10 +124,26 @@ impl Snapshot {
                 what: What::Unsupported(Arc::clone(chain), why.clone()),
             })
         });
-        clusters.chain(chains)
+        let routes = self.routes.iter().filter_map(|(route, entry)| {
+            let why = entry.config.as_ref().err()?.clone();
+            Some(Finding {
+                kind: Kind::Route,
+                resource: Arc::clone(&route.name),
+                what: What::Unsupported("".into(), why),
+            })
+        });
+        clusters.chain(chains).chain(routes)
     }
 
     fn holding(&self) -> impl Iterator<Item = Finding> {
+        let routes = self.routes.iter().filter_map(|(route, entry)| {
+            let why = entry.held.clone()?;
+            Some(Finding { kind: Kind::Route, resource: Arc::clone(&route.name), what: What::Held("".into(), why) })
+        });
+        routes.chain(self.holding_listeners())
+    }
+
+    fn holding_listeners(&self) -> impl Iterator<Item = Finding> {
         self.held.iter().flat_map(|(name, held)| {
             held.0.iter().map(move |(chain, why)| Finding {
                 kind: Kind::Listener,

@@ -188,7 +188,7 @@ impl Store {
     }
 
     /// What has waited for its `initial_fetch_timeout` at `now` goes on without: clusters without endpoints, clusters
-    /// and listeners without secrets.
+    /// and listeners without secrets, listeners without routes.
     pub fn expire_warming(&mut self, now: Instant) -> Applied {
         let mut step = Step::new(Kind::Cluster, false, &self.trusts);
         for name in self.endpoints_due.expired(now) {
@@ -196,12 +196,16 @@ impl Store {
             self.stop_awaiting_endpoints(&mut step, &name);
         }
         self.expire_secrets(&mut step, now);
+        self.expire_routes(&mut step, now);
         self.finish(step)
     }
 
     /// When [`Store::expire_warming`] has something to do.
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.endpoints_due.next(), self.demands.next_deadline()].into_iter().flatten().min()
+        [self.endpoints_due.next(), self.demands.next_deadline(), self.route_demands.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -1,26 +1,47 @@
-//! Who refers to which secret, and who waits for one (Envoy: the init targets of `SdsApi`).
+//! Who refers to which secret or route configuration, and who waits for one (Envoy: the init targets of `SdsApi` and
+//! of RDS). Both are called secrets here.
 //!
 //! Ten thousand clusters that name the same two secrets are ten thousand counts and, while a secret is missing, ten
 //! thousand entries in its list; whatever happens to a secret costs what waits for it.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::warming::Deadlines;
+use crate::model::hcm::RouteRef;
 use crate::model::tls::{SecretRef, SecretSource};
 use crate::snapshot::Kind;
 
 /// A listener or a cluster.
 pub(super) type User = (Kind, Arc<str>);
 
-/// All secrets that resources in force or warming refer to.
-#[derive(Debug, Default)]
-pub(super) struct Demands {
-    secrets: HashMap<Arc<SecretRef>, Demand>,
+/// What is referred to: a secret, a route configuration.
+pub(super) trait Wanted: Eq + Hash {
+    /// How long it is waited for.
+    fn initial_fetch_timeout(&self) -> Duration;
+}
+
+impl Wanted for SecretRef {
+    fn initial_fetch_timeout(&self) -> Duration {
+        self.initial_fetch_timeout
+    }
+}
+
+impl Wanted for RouteRef {
+    fn initial_fetch_timeout(&self) -> Duration {
+        self.initial_fetch_timeout
+    }
+}
+
+/// All secrets (or route configurations) that resources in force or warming refer to.
+#[derive(Debug)]
+pub(super) struct Demands<K> {
+    secrets: HashMap<Arc<K>, Demand>,
     /// How many secrets a resource waits for.
     missing: HashMap<User, usize>,
-    deadlines: Deadlines<Arc<SecretRef>>,
+    deadlines: Deadlines<Arc<K>>,
     /// Others are referred to than before.
     changed: bool,
 }
@@ -34,9 +55,15 @@ struct Demand {
     waiting: HashSet<User>,
 }
 
-impl Demands {
+impl<K> Default for Demands<K> {
+    fn default() -> Self {
+        Self { secrets: HashMap::new(), missing: HashMap::new(), deadlines: Deadlines::default(), changed: false }
+    }
+}
+
+impl<K: Wanted> Demands<K> {
     /// A resource refers to these; `held` are there already.
-    pub(super) fn refer(&mut self, secrets: &[Arc<SecretRef>], held: impl Fn(&Arc<SecretRef>) -> bool) {
+    pub(super) fn refer(&mut self, secrets: &[Arc<K>], held: impl Fn(&Arc<K>) -> bool) {
         for secret in secrets {
             if let Some(demand) = self.secrets.get_mut(secret) {
                 demand.users += 1;
@@ -45,14 +72,14 @@ impl Demands {
             self.changed = true;
             let settled = held(secret);
             if !settled {
-                self.deadlines.start(secret, secret.initial_fetch_timeout);
+                self.deadlines.start(secret, secret.initial_fetch_timeout());
             }
             self.secrets.insert(Arc::clone(secret), Demand { users: 1, settled, waiting: HashSet::new() });
         }
     }
 
     /// Takes back [`Demands::refer`]; returns those that nobody refers to any more.
-    pub(super) fn release(&mut self, secrets: &[Arc<SecretRef>]) -> Vec<Arc<SecretRef>> {
+    pub(super) fn release(&mut self, secrets: &[Arc<K>]) -> Vec<Arc<K>> {
         let mut free = Vec::new();
         for secret in secrets {
             let Some(demand) = self.secrets.get_mut(secret) else { continue };
@@ -68,7 +95,7 @@ impl Demands {
     }
 
     /// Lets a resource wait for those of its secrets that are not settled; false: there is none.
-    pub(super) fn wait(&mut self, user: &User, secrets: &[Arc<SecretRef>]) -> bool {
+    pub(super) fn wait(&mut self, user: &User, secrets: &[Arc<K>]) -> bool {
         let mut missing = 0;
         for secret in secrets {
             if let Some(demand) = self.secrets.get_mut(secret).filter(|demand| !demand.settled) {
@@ -82,7 +109,7 @@ impl Demands {
     }
 
     /// A resource waits no more; to be called with what it waited for.
-    pub(super) fn stop_waiting(&mut self, user: &User, secrets: &[Arc<SecretRef>]) {
+    pub(super) fn stop_waiting(&mut self, user: &User, secrets: &[Arc<K>]) {
         if self.missing.remove(user).is_some() {
             for secret in secrets {
                 if let Some(demand) = self.secrets.get_mut(secret) {
@@ -98,7 +125,7 @@ impl Demands {
     }
 
     /// A secret is waited for no more; returns the resources that waited for nothing else.
-    pub(super) fn settle(&mut self, secret: &Arc<SecretRef>) -> Vec<User> {
+    pub(super) fn settle(&mut self, secret: &Arc<K>) -> Vec<User> {
         let Some(demand) = self.secrets.get_mut(secret) else { return Vec::new() };
         if std::mem::replace(&mut demand.settled, true) {
             return Vec::new();
@@ -123,21 +150,13 @@ impl Demands {
     }
 
     /// Whether somebody refers to a secret.
-    pub(super) fn contains(&self, secret: &SecretRef) -> bool {
+    pub(super) fn contains(&self, secret: &K) -> bool {
         self.secrets.contains_key(secret)
     }
 
     /// All of them, in no order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<SecretRef>> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<K>> {
         self.secrets.keys()
-    }
-
-    /// The names that are asked of one source, sorted.
-    pub(super) fn names(&self, source: &SecretSource) -> Vec<Arc<str>> {
-        let of_source = self.secrets.keys().filter(|secret| secret.source == *source);
-        let mut names: Vec<_> = of_source.map(|secret| Arc::clone(&secret.name)).collect();
-        names.sort_unstable();
-        names
     }
 
     /// The end of the wait that is over first.
@@ -146,7 +165,17 @@ impl Demands {
     }
 
     /// Secrets whose time is over.
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<Arc<SecretRef>> {
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<Arc<K>> {
         self.deadlines.expired(now)
+    }
+}
+
+impl Demands<SecretRef> {
+    /// The names that are asked of one source, sorted.
+    pub(super) fn names(&self, source: &SecretSource) -> Vec<Arc<str>> {
+        let of_source = self.secrets.keys().filter(|secret| secret.source == *source);
+        let mut names: Vec<_> = of_source.map(|secret| Arc::clone(&secret.name)).collect();
+        names.sort_unstable();
+        names
     }
 }

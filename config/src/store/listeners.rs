@@ -1,8 +1,9 @@
-//! Listeners: in force when the secrets that their chains name are known, warming until then.
+//! Listeners: in force when the secrets and routes that their chains name are known, warming until then.
 
 use std::sync::Arc;
 
-use super::{Resource, Step, Store, check_name, parse, secrets};
+use super::{Resource, Step, Store, check_name, parse, routes, secrets};
+use crate::model::hcm::RouteRef;
 use crate::model::listener::proto::{InForce, Notes, is_system};
 use crate::model::tls::SecretRef;
 use crate::reject::{Rejection, Unsupported};
@@ -13,7 +14,9 @@ use crate::snapshot::{HeldChains, Kind, ListenerEntry, Rejected, Source};
 pub(super) struct Pending {
     notes: Notes,
     held: Box<[(Arc<str>, Unsupported)]>,
-    routes: Vec<Arc<str>>,
+    /// Names of RDS, those in chains that can't be run too.
+    names: Vec<Arc<str>>,
+    routes: Box<[Arc<RouteRef>]>,
     secrets: Box<[Arc<SecretRef>]>,
 }
 
@@ -29,6 +32,7 @@ impl Store {
         }
         let secrets = secrets::of_listener(&parsed.value);
         self.check_static(&secrets)?;
+        let routes = routes::of_listener(&parsed.value);
         parsed.value.name = Arc::clone(&resource.name);
         parsed.value.system = is_system(&resource.name);
         let name = &resource.name;
@@ -42,10 +46,13 @@ impl Store {
             ignored: parsed.ignored,
             unsupported: parsed.unsupported,
         });
-        let pending = Pending { notes, held: parsed.held, routes: parsed.names.routes, secrets };
+        let pending = Pending { notes, held: parsed.held, names: parsed.names.routes, routes, secrets };
         self.refer_to_secrets(&pending.secrets);
+        self.refer_to_routes(&pending.routes);
         self.stop_warming_listener(step, name);
-        if self.demands.wait(&(Kind::Listener, Arc::clone(name)), &pending.secrets) {
+        let user = (Kind::Listener, Arc::clone(name));
+        let waits = self.demands.wait(&user, &pending.secrets);
+        if self.route_demands.wait(&user, &pending.routes) || waits {
             self.pending.insert(Arc::clone(name), pending);
             self.state().warming_listeners.insert_mut(Arc::clone(name), entry);
             step.touched = true;
@@ -57,17 +64,17 @@ impl Store {
 
     /// Puts a listener, whose references are counted, in the place of its predecessor.
     fn put_listener(&mut self, step: &mut Step, entry: Arc<ListenerEntry>, pending: Pending) {
-        let Pending { notes, held, routes, secrets } = pending;
+        let Pending { notes, held, names, routes, secrets } = pending;
         let name = Arc::clone(&entry.listener.name);
         if notes.is_empty() {
             self.chain_notes.remove(&name);
         } else {
             self.chain_notes.insert(Arc::clone(&name), notes);
         }
-        if routes.is_empty() {
+        if names.is_empty() {
             self.routes.remove(&name);
         } else {
-            self.routes.insert(Arc::clone(&name), routes);
+            self.routes.insert(Arc::clone(&name), names);
         }
         let state = self.state();
         state.listeners.insert_mut(Arc::clone(&name), entry);
@@ -77,11 +84,20 @@ impl Store {
             state.held.insert_mut(Arc::clone(&name), Arc::new(HeldChains(held)));
         }
         self.replace_secrets(step, (Kind::Listener, Arc::clone(&name)), secrets);
+        self.replace_routes(step, &name, routes);
         step.applied.changes.listeners.push(name);
     }
 
+    /// Puts a warming listener in force if it waits for nothing more.
+    pub(super) fn activate_complete_listener(&mut self, step: &mut Step, name: &Arc<str>) {
+        let user = (Kind::Listener, Arc::clone(name));
+        if !self.demands.is_waiting(&user) && !self.route_demands.is_waiting(&user) {
+            self.activate_listener(step, name);
+        }
+    }
+
     /// Puts a warming listener in force.
-    pub(super) fn activate_listener(&mut self, step: &mut Step, name: &Arc<str>) {
+    fn activate_listener(&mut self, step: &mut Step, name: &Arc<str>) {
         if let Some((entry, pending)) = self.take_warming_listener(name) {
             self.put_listener(step, entry, pending);
         }
@@ -90,7 +106,9 @@ impl Store {
     /// Ends a wait; the references are still counted.
     fn take_warming_listener(&mut self, name: &Arc<str>) -> Option<(Arc<ListenerEntry>, Pending)> {
         let pending = self.pending.remove(name)?;
-        self.demands.stop_waiting(&(Kind::Listener, Arc::clone(name)), &pending.secrets);
+        let user = (Kind::Listener, Arc::clone(name));
+        self.demands.stop_waiting(&user, &pending.secrets);
+        self.route_demands.stop_waiting(&user, &pending.routes);
         let entry = self.snapshot.warming_listeners.get(name).cloned()?;
         self.state().warming_listeners.remove_mut(name);
         Some((entry, pending))
@@ -99,6 +117,7 @@ impl Store {
     fn stop_warming_listener(&mut self, step: &mut Step, name: &Arc<str>) {
         if let Some((_, pending)) = self.take_warming_listener(name) {
             self.release_secrets(step, &pending.secrets);
+            self.release_routes(step, &pending.routes);
             step.touched = true;
         }
     }
@@ -137,6 +156,7 @@ impl Store {
             state.listeners.remove_mut(name);
             state.held.remove_mut(name);
             self.replace_secrets(step, (Kind::Listener, Arc::clone(name)), Box::default());
+            self.replace_routes(step, name, Box::default());
             step.applied.changes.listeners.push(Arc::clone(name));
         }
     }

@@ -1,5 +1,4 @@
-//! Routes and runtime layers: nothing in this version runs them, so they are kept as they came, for
-//! `/config_dump`.
+//! Runtime layers: kept as they came; what of them counts is read out of them.
 
 use std::sync::Arc;
 

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use envoy_types::pb::envoy::config::route::v3 as pb;
 
 use crate::model::chain::proto::Names;
 use crate::model::cluster::{Cluster, Transport, proto as cluster};
 use crate::model::endpoint::{Assignment, proto as endpoint};
 use crate::model::listener::{Listener, proto as listener};
 use crate::model::metadata::proto::Interner;
+use crate::model::route::{RouteConfiguration, proto as route};
 use crate::model::tcp_proxy::proto::Shared;
 use crate::model::tls::proto::Trusts;
 use crate::model::tls::{ParsedSecret, Secret};
@@ -118,6 +120,22 @@ pub(super) fn endpoints_with(interner: &mut Interner, body: &Bytes) -> Result<Pa
         names: Names::default(),
         named: true,
     })
+}
+
+/// A route configuration, and what of it is not honoured.
+pub(super) struct ParsedRoutes {
+    pub(super) name: Arc<str>,
+    /// It, or what in it can't be run.
+    pub(super) config: Result<RouteConfiguration, Unsupported>,
+    pub(super) ignored: Box<[Ignored]>,
+}
+
+pub(super) fn route_with(shared: &mut Shared, body: &Bytes) -> Result<ParsedRoutes, Rejection> {
+    let mut cx = Context::default();
+    let message: pb::RouteConfiguration = cx.decode(body)?;
+    let name = shared.interner.string(&message.name);
+    let config = route::configuration(&mut cx, &mut shared.interner, message)?;
+    Ok(ParsedRoutes { name, config, ignored: cx.into_ignored() })
 }
 
 /// Parses an encoded Secret.

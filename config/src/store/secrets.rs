@@ -130,7 +130,7 @@ impl Store {
     pub(super) fn settle_secret(&mut self, step: &mut Step, secret: &Arc<SecretRef>) {
         for (kind, name) in self.demands.settle(secret) {
             match kind {
-                Kind::Listener => self.activate_listener(step, &name),
+                Kind::Listener => self.activate_complete_listener(step, &name),
                 Kind::Cluster => self.activate_complete(step, &name),
                 Kind::Endpoints | Kind::Route | Kind::Secret | Kind::Runtime => {}
             }

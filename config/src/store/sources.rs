@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Store;
+use crate::model::hcm::RouteSource;
 use crate::model::tls::{GrpcSource, SecretSource};
 use crate::snapshot::Kind;
 use crate::source::file::FileSource;
 
 impl Store {
-    /// Files of secrets.
+    /// Files of secrets and routes.
     pub fn files(&self) -> Vec<FileSource> {
         let files = self.wanted_secrets().filter_map(|secret| match &secret.source {
             SecretSource::File { path, watched_directory } => Some(FileSource {
@@ -20,7 +21,16 @@ impl Store {
             }),
             SecretSource::Ads | SecretSource::Static | SecretSource::Grpc(_) => None,
         });
-        files.collect()
+        let routes = self.wanted_routes().filter_map(|route| match &route.source {
+            RouteSource::File { path, watched_directory } => Some(FileSource {
+                kind: Kind::Route,
+                path: path.clone(),
+                watched_directory: watched_directory.clone(),
+                name: Some(Arc::clone(&route.name)),
+            }),
+            RouteSource::Ads => None,
+        });
+        files.chain(routes).collect()
     }
 
     /// Servers of secrets of their own, and the names that each is asked for, sorted.

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod routes;
 mod scale;
 mod secrets;
 
@@ -240,13 +241,11 @@ fn a_listener_without_a_name_has_that_of_its_resource() {
 }
 
 #[test]
-fn other_kinds_are_kept_raw() {
+fn runtime_layers_are_kept_raw() {
     let mut store = Store::default();
-    assert!(good(&mut store, batch(Kind::Route, vec![resource("r", Bytes::from_static(b"x"))])).is_empty());
-    assert_eq!(store.snapshot().other.get(&(Kind::Route, "r".into())).unwrap().body, "x");
-    good(&mut store, all(Kind::Runtime, vec![]));
-    assert_eq!(store.snapshot().other.size(), 1);
-    good(&mut store, removal(Kind::Route, &["r"]));
+    assert!(good(&mut store, batch(Kind::Runtime, vec![resource("r", Bytes::from_static(b"x"))])).is_empty());
+    assert_eq!(store.snapshot().other.get(&(Kind::Runtime, "r".into())).unwrap().body, "x");
+    good(&mut store, removal(Kind::Runtime, &["r"]));
     assert!(store.snapshot().other.is_empty());
 }
 

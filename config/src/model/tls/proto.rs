@@ -17,6 +17,7 @@ pub(crate) use anchors::Trusts;
 pub(crate) use certificate::identity;
 pub(crate) use downstream::downstream;
 pub(crate) use parameters::parameters;
+pub(crate) use sds::source as config_source;
 pub(crate) use secret::secret;
 pub(crate) use strings::{regex, string_match};
 pub(crate) use upstream::upstream;

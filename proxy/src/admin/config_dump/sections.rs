@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use config::snapshot::{Kind, Rejected, Snapshot, Source};
+use config::snapshot::{Kind, Rejected, Snapshot};
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
@@ -147,9 +147,9 @@ fn routes(snapshot: &Snapshot, names: &Names) -> Section {
             }
         }
     }
-    for (_, source) in of_kind(snapshot, Kind::Route, names) {
-        dynamic.push(Item::DynamicRoute(source));
-    }
+    let mut held: Vec<_> = snapshot.routes.iter().filter(|(route, _)| names.match_all(&route.name)).collect();
+    held.sort_unstable_by_key(|(route, _)| route.to_string());
+    dynamic.extend(held.into_iter().map(|(_, entry)| Item::DynamicRoute(Arc::clone(&entry.source))));
     let fields =
         vec![("static_route_configs", Content::Many(fixed)), ("dynamic_route_configs", Content::Many(dynamic))];
     Section { message: "RoutesConfigDump", fields }
@@ -203,13 +203,6 @@ fn endpoints(state: &AdminState, names: &Names) -> Section {
 fn sorted<'a, V>(map: &'a HashTrieMapSync<Arc<str>, V>, names: &Names) -> Vec<(&'a Arc<str>, &'a V)> {
     let mut entries: Vec<_> = map.iter().filter(|(name, _)| names.match_all(name)).collect();
     entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
-    entries
-}
-
-fn of_kind(snapshot: &Snapshot, kind: Kind, names: &Names) -> Vec<(Arc<str>, Arc<Source>)> {
-    let entries = snapshot.other.iter().filter(|((k, name), _)| *k == kind && names.match_all(name));
-    let mut entries: Vec<_> = entries.map(|((_, name), source)| (Arc::clone(name), Arc::clone(source))).collect();
-    entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     entries
 }
 

@@ -8,10 +8,11 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use config::json::Converter;
 use config::model::address::Address;
+use config::model::hcm::{RouteRef, RouteSource};
 use config::model::tls::{Secret, SecretRef, SecretSource};
 use config::reject::{FieldPath, Ignored, Rejection, Unsupported};
 use config::snapshot::{
-    Changes, ClusterEntry, HeldChains, Kind, ListenerEntry, Rejected, SecretEntry, Snapshot, Source,
+    Changes, ClusterEntry, HeldChains, Kind, ListenerEntry, Rejected, RouteEntry, SecretEntry, Snapshot, Source,
 };
 use config::xds::Status;
 use serde_json::{Value, json};
@@ -272,7 +273,15 @@ pub(super) fn configuration(dynamic: usize) -> Snapshot {
     snapshot.missing_secrets = [secret_ref("late", SecretSource::Ads)].into();
     snapshot.warming_listeners.insert_mut("inbound:1".into(), listener("inbound:1"));
     snapshot.warming_listeners.insert_mut("new:1".into(), listener("new:1"));
-    snapshot.other.insert_mut((Kind::Route, "r".into()), source(Kind::Route, &json!({"name": "r"}), false));
+    let (timeout, name) = (std::time::Duration::ZERO, "r".into());
+    let route = Arc::new(RouteRef { name, source: RouteSource::Ads, initial_fetch_timeout: timeout });
+    let entry = RouteEntry {
+        config: Ok(Arc::default()),
+        source: source(Kind::Route, &json!({"name": "r"}), false),
+        ignored: Box::default(),
+        held: None,
+    };
+    snapshot.routes.insert_mut(route, Arc::new(entry));
     let layer = json!({"name": "gateway.listeners", "layer": {"max": 5}});
     snapshot.other.insert_mut((Kind::Runtime, "gateway.listeners".into()), source(Kind::Runtime, &layer, false));
     snapshot

@@ -7,13 +7,14 @@ use envoy_types::pb::envoy::config::core::v3::RuntimeFeatureFlag;
 use envoy_types::pb::envoy::config::listener::v3 as pb;
 use envoy_types::pb::envoy::extensions::filters::network;
 use envoy_types::pb::envoy::r#type::v3::TokenBucket;
+use network::http_connection_manager::v3::{HttpConnectionManager, http_connection_manager::RouteSpecifier};
 use pb::filter::ConfigType;
 use std::time::Duration;
 
 use super::Setting;
 use crate::model::chain::{Handler, LocalRateLimit, NetworkFilter};
 use crate::model::metadata::proto::Interner;
-use crate::model::{data_source, extension, http, rbac, tcp_proxy};
+use crate::model::{data_source, extension, hcm, http, rbac, tcp_proxy};
 use crate::reject::{Context, Rejection, Unsupported, immaterial};
 
 /// What one filter is.
@@ -134,13 +135,22 @@ fn convert(
             Err(unsupported) => Filter::CannotPass(unsupported),
         },
         "http_connection_manager.v3.HttpConnectionManager" => {
-            match http::proto::manager(cx, setting.system, setting.names, body)? {
-                Ok(manager) => Filter::Last(Handler::System(Arc::new(manager))),
-                Err(unsupported) => Filter::Unsupported(unsupported),
-            }
+            return http(cx, setting, body).map(Some);
         }
         _ => return Ok(None),
     }))
+}
+
+fn http(cx: &mut Context, setting: &mut Setting<'_>, body: &[u8]) -> Result<Filter, Rejection> {
+    let manager: HttpConnectionManager = cx.decode(body)?;
+    if let Some(RouteSpecifier::Rds(rds)) = &manager.route_specifier {
+        setting.names.routes.push(rds.route_config_name.as_str().into());
+    }
+    let converted = match setting.system {
+        true => http::proto::manager(cx, manager)?.map(|manager| Handler::System(Arc::new(manager))),
+        false => hcm::proto::manager(cx, setting.shared, manager)?.map(|manager| Handler::Http(Arc::new(manager))),
+    };
+    Ok(converted.map_or_else(Filter::Unsupported, Filter::Last))
 }
 
 fn local_rate_limit(

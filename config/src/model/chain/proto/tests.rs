@@ -88,9 +88,11 @@ fn what_cannot_be_run_refuses_its_chain_alone() {
     let hcm = filter(
         "h",
         &format!("{NETWORK}.http_connection_manager.v3.HttpConnectionManager"),
-        json!({"statPrefix": "h", "routeConfig": {}}),
+        json!({"statPrefix": "h", "routeConfig": {}, "httpFilters": [
+            filter("lua", "envoy.extensions.filters.http.lua.v3.Lua", json!({})),
+            filter("router", "envoy.extensions.filters.http.router.v3.Router", json!({}))]}),
     );
-    assert_eq!(at(json!({"filters": [hcm]})), "filter_chains[0].filters[0].typed_config");
+    assert_eq!(at(json!({"filters": [hcm]})), "filter_chains[0].filters[0].typed_config.http_filters[0].typed_config");
 
     let tls = json!({"commonTlsContext": {"customHandshaker": {"name": "x"}}});
     let tls = filter("t", "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext", tls);

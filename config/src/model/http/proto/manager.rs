@@ -7,7 +7,6 @@ use pb::http_connection_manager::RouteSpecifier;
 use pb::http_filter::ConfigType;
 
 use super::route;
-use crate::model::chain::proto::Names;
 use crate::model::extension;
 use crate::model::http::HttpManager;
 use crate::reject::{Context, Rejection, Unsupported, immaterial};
@@ -17,27 +16,8 @@ const SERVER: &str = "envoy";
 /// Why most settings cannot matter.
 const OWN: &str = "a listener of the control plane's own, which talks to it and to scrapers on this host's behalf";
 
-/// Converts an HTTP connection manager of a system listener; any other is unsupported.
+/// Converts an HTTP connection manager of a system listener.
 pub(crate) fn manager(
-    cx: &mut Context,
-    system: bool,
-    names: &mut Names,
-    body: &[u8],
-) -> Result<Result<HttpManager, Unsupported>, Rejection> {
-    let manager: pb::HttpConnectionManager = cx.decode(body)?;
-    cx.not_empty("stat_prefix", &manager.stat_prefix)?;
-    if let Some(RouteSpecifier::Rds(rds)) = &manager.route_specifier {
-        names.routes.push(rds.route_config_name.as_str().into());
-    }
-    if !system {
-        return Ok(Err(
-            cx.unsupported("", "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager")
-        ));
-    }
-    convert(cx, manager)
-}
-
-fn convert(
     cx: &mut Context,
     manager: pb::HttpConnectionManager,
 ) -> Result<Result<HttpManager, Unsupported>, Rejection> {
@@ -101,6 +81,7 @@ fn convert(
         route_specifier,
         strip_port_mode,
     } = manager;
+    cx.not_empty("stat_prefix", &stat_prefix)?;
     // Who asks is told by headers that neither our admin server nor an exporter on this host reads.
     immaterial((use_remote_address, xff_num_trusted_hops, internal_address_config, skip_xff_append), OWN);
     immaterial((via, add_user_agent, append_x_forwarded_port, forward_proto_config), OWN);

@@ -161,7 +161,10 @@ fn kumas_empty_tags_are_no_unknown_field() {
 
 #[test]
 fn references_are_collected() {
-    let mut hcm = json!({"statPrefix": "h", "rds": {"routeConfigName": "r", "configSource": {"ads": {}}}});
+    let lua = filter("lua", "envoy.extensions.filters.http.lua.v3.Lua", json!({}));
+    let router = filter("router", "envoy.extensions.filters.http.router.v3.Router", json!({}));
+    let mut hcm = json!({"statPrefix": "h", "rds": {"routeConfigName": "r", "configSource": {"ads": {}}},
+        "httpFilters": [lua, router]});
     hcm["@type"] = url("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager").into();
     let tls = filter(
         "tls",
