@@ -6,6 +6,7 @@
 
 pub mod http;
 pub mod reach;
+pub mod route;
 
 use config::bootstrap::kuma::ProxyType;
 use proxy::app::Role;

@@ -47,7 +47,7 @@ pub struct RouteConfiguration {
     /// `name`; empty for an inline one that has none.
     pub name: Arc<str>,
     /// In order; each domain stands in one of them only.
-    pub virtual_hosts: Box<[VirtualHost]>,
+    pub virtual_hosts: Box<[Arc<VirtualHost>]>,
     /// `request_headers_to_add`, `request_headers_to_remove`.
     pub request_headers: HeaderMutations,
     /// `response_headers_to_add`, `response_headers_to_remove`.
@@ -170,11 +170,11 @@ pub struct Decorator {
 #[derive(Clone, Debug)]
 pub enum Action {
     /// `route`.
-    Forward(Box<Forward>),
+    Forward(Arc<Forward>),
     /// `redirect`.
-    Redirect(Box<Redirect>),
+    Redirect(Arc<Redirect>),
     /// `direct_response`.
-    Direct(Box<DirectResponse>),
+    Direct(Arc<DirectResponse>),
 }
 
 /// `DirectResponseAction`.

@@ -1,5 +1,7 @@
 //! Headers to add and to remove (`HeaderValueOption`).
 
+use std::collections::HashSet;
+
 use http::{HeaderName, HeaderValue};
 
 use super::Substitution;
@@ -11,9 +13,18 @@ pub struct HeaderMutations {
     pub remove: Box<[HeaderName]>,
     /// In order.
     pub add: Box<[HeaderAdd]>,
+    /// No value looks at the request, and no name stands in `add` twice: each can be set on its own.
+    pub plain: bool,
 }
 
 impl HeaderMutations {
+    /// Of both lists.
+    pub fn new(remove: Box<[HeaderName]>, add: Box<[HeaderAdd]>) -> Self {
+        let mut names = HashSet::new();
+        let plain = add.iter().all(|one| matches!(one.value, HeaderFormat::Literal(_)) && names.insert(&one.name));
+        Self { plain, remove, add }
+    }
+
     /// There is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.add.is_empty()

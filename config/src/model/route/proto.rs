@@ -125,7 +125,11 @@ pub(crate) fn configuration(
     }))
 }
 
-fn virtual_hosts(cx: &mut Context, scope: &mut Scope<'_>, hosts: Vec<pb::VirtualHost>) -> Part<Box<[VirtualHost]>> {
+fn virtual_hosts(
+    cx: &mut Context,
+    scope: &mut Scope<'_>,
+    hosts: Vec<pb::VirtualHost>,
+) -> Part<Box<[Arc<VirtualHost>]>> {
     let mut domains = HashSet::new();
     let mut converted = Vec::with_capacity(hosts.len());
     for (i, host) in hosts.into_iter().enumerate() {
@@ -141,7 +145,7 @@ fn virtual_hosts(cx: &mut Context, scope: &mut Scope<'_>, hosts: Vec<pb::Virtual
                 return Err(cx.item("virtual_hosts", i, |cx| cx.item("domains", d, |cx| cx.reject("", why))));
             }
         }
-        converted.push(host);
+        converted.push(Arc::new(host));
     }
     Ok(Ok(converted.into()))
 }

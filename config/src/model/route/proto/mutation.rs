@@ -36,14 +36,12 @@ fn lists(
     if add.len() > MAX_ITEMS {
         return Err(cx.reject(add_field, format!("value must contain no more than {MAX_ITEMS} item(s)")));
     }
-    Ok(HeaderMutations {
-        remove: cx.each(remove_field, remove, |cx, name| {
-            cx.not_empty("", &name)?;
-            modifiable(cx, "", &name, ":-prefixed or host headers may not be removed")?;
-            header_name(cx, "", &name)
-        })?,
-        add: cx.each(add_field, add, header_add)?,
-    })
+    let remove = cx.each(remove_field, remove, |cx, name| {
+        cx.not_empty("", &name)?;
+        modifiable(cx, "", &name, ":-prefixed or host headers may not be removed")?;
+        header_name(cx, "", &name)
+    })?;
+    Ok(HeaderMutations::new(remove, cx.each(add_field, add, header_add)?))
 }
 
 /// A header's name.

@@ -1,5 +1,7 @@
 //! `Route`.
 
+use std::sync::Arc;
+
 use envoy_types::pb::envoy::config::route::v3 as pb;
 use envoy_types::pb::google::protobuf::{UInt32Value, UInt64Value};
 use pb::route::Action as PbAction;
@@ -39,14 +41,14 @@ pub(super) fn route(cx: &mut Context, scope: &mut Scope<'_>, route: pb::Route) -
     let matches = run!(cx.at("match", |cx| matching::route_match(cx, scope.interner, matches))?);
     let action = match cx.required("action", action)? {
         PbAction::Route(action) => {
-            Action::Forward(Box::new(run!(cx.at("route", |cx| forward::action(cx, scope, (action, &matches)))?)))
+            Action::Forward(Arc::new(run!(cx.at("route", |cx| forward::action(cx, scope, (action, &matches)))?)))
         }
         PbAction::Redirect(action) => {
-            Action::Redirect(Box::new(cx.at("redirect", |cx| redirect::redirect(cx, action))?))
+            Action::Redirect(Arc::new(cx.at("redirect", |cx| redirect::redirect(cx, action))?))
         }
         PbAction::DirectResponse(action) => {
             let direct = cx.at("direct_response", |cx| redirect::direct(cx, action, scope.max_body))?;
-            Action::Direct(Box::new(run!(direct)))
+            Action::Direct(Arc::new(run!(direct)))
         }
         PbAction::FilterAction(_) => return Ok(Err(cx.unsupported("filter_action", "filter_action"))),
         PbAction::NonForwardingAction(_) => {
