@@ -98,7 +98,8 @@ mod tests {
     #[test]
     fn ranges_are_half_open() {
         let range = "{name: x, range_match: {start: -10, end: 5}}";
-        let rows = [("-10", true), ("4", true), ("5", false), ("-11", false), ("1x", false), ("", false), (" 3 ", true)];
+        let rows =
+            [("-10", true), ("4", true), ("5", false), ("-11", false), ("1x", false), ("", false), (" 3 ", true)];
         for (value, expected) in rows {
             assert_eq!(holds(range, &[("x", value)]), expected, "{value}");
         }

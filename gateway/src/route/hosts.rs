@@ -106,7 +106,8 @@ mod tests {
     use crate::route::testing::configuration;
 
     fn hosts(domains: &[&[&str]]) -> RouteConfiguration {
-        let hosts: Vec<String> = domains.iter().enumerate().map(|(n, d)| format!("{{name: h{n}, domains: {d:?}}}")).collect();
+        let hosts: Vec<String> =
+            domains.iter().enumerate().map(|(n, d)| format!("{{name: h{n}, domains: {d:?}}}")).collect();
         configuration(&format!("virtual_hosts: [{}]", hosts.join(", ")))
     }
 

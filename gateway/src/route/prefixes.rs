@@ -31,8 +31,7 @@ pub(super) struct Node<T> {
 impl<T> Prefixes<T> {
     /// An index of texts, each of which is there once; in lower case where case does not matter.
     pub(super) fn new(case: Case, texts: impl IntoIterator<Item = (Box<[u8]>, T)>) -> Self {
-        let mut nodes: Vec<_> =
-            texts.into_iter().map(|(text, value)| Node { text, value, parent: None }).collect();
+        let mut nodes: Vec<_> = texts.into_iter().map(|(text, value)| Node { text, value, parent: None }).collect();
         nodes.sort_unstable_by(|a, b| a.text.cmp(&b.text));
         let mut open: Vec<u32> = Vec::new();
         for at in 0..nodes.len() {

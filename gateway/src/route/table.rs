@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use config::model::route::{self as model, Action as Does, DirectResponse, Forward, Redirect, RequireTls, RouteConfiguration};
+use config::model::route::{
+    self as model, Action as Does, DirectResponse, Forward, Redirect, RequireTls, RouteConfiguration,
+};
 use http::HeaderValue;
 use proxy::report::http::{HttpFlow, Scheme};
 
@@ -136,6 +138,11 @@ impl VirtualHost {
 }
 
 impl Match {
+    /// The route configuration it stands in.
+    pub fn config(&self) -> &Arc<RouteConfiguration> {
+        &self.config
+    }
+
     /// What is done.
     pub fn action(&self) -> Action<'_> {
         match self.route.as_deref().map(|route| &route.config.action) {
@@ -164,3 +171,6 @@ impl Match {
         self.weighted().map_or(forward.metadata_match.as_ref(), |cluster| cluster.metadata_match.as_ref())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ pub(crate) fn configuration(yaml: &str) -> RouteConfiguration {
 
 /// A route configuration, or why it is refused.
 pub(crate) fn try_configuration(yaml: &str) -> Result<RouteConfiguration, String> {
-    let schema = config::json::Schema::new().map_err(|e| e.to_string())?;
+    let schema = config::json::Converter::new().map_err(|e| e.to_string())?;
     let body = schema.text_to_bytes("envoy.config.route.v3.RouteConfiguration", yaml).map_err(|e| e.to_string())?;
     let (read, _) = RouteConfiguration::read(&body).map_err(|e| e.to_string())?;
     read.map_err(|e| e.to_string())
