@@ -133,7 +133,6 @@ impl Connection {
             head,
             flow: self.report.share(),
             shared: Arc::clone(&self.shared),
-            listener: Arc::clone(&self.version.listener),
             stats: Arc::clone(&self.active.stats),
             control: self.control.share(),
             drain: chain.drain.watch(),

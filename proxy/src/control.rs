@@ -211,7 +211,7 @@ impl Control {
 }
 
 /// The worker's clock: coarse, so that 32 bits last for 13 years.
-pub(crate) const TICK: Duration = Duration::from_millis(100);
+pub const TICK: Duration = Duration::from_millis(100);
 /// Established connections are looked at at least every 50 ticks.
 const RAREST: u32 = 50;
 
@@ -309,7 +309,7 @@ impl Drop for Registered {
 }
 
 /// Looks through this worker's connections, those that are due. Must run every [`TICK`].
-pub(crate) fn tick() {
+pub fn tick() {
     WORKER.with_borrow_mut(|worker| {
         let now = worker.now();
         worker.hurried.retain(|control| {

@@ -49,9 +49,7 @@ pub struct HttpConnection {
     pub flow: Arc<Flow>,
     /// What all connections share.
     pub shared: Arc<Shared>,
-    /// The listener it came in on.
-    pub listener: Arc<Listener>,
-    /// Its statistics.
+    /// Statistics of the listener it came in on.
     pub stats: Arc<Scope<ListenerStat>>,
     /// Its part that the worker can reach: limits on its life, and its end from outside.
     pub control: Arc<Control>,

@@ -62,7 +62,7 @@ struct Orders {
 
 impl Context {
     pub(super) fn new(chain: Arc<Chain>, connection: HttpConnection) -> (Arc<Self>, proxy::stream::Stream, Box<[u8]>) {
-        let HttpConnection { stream, head, flow, shared, listener: _, stats: _, control, drain } = connection;
+        let HttpConnection { stream, head, flow, shared, stats: _, control, drain } = connection;
         let context = Self {
             chain,
             flow,

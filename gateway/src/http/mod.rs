@@ -32,6 +32,9 @@ mod server;
 mod service;
 mod validate;
 
+#[cfg(test)]
+mod tests;
+
 pub use body::{Body, BodyError};
 pub use chain::Chain;
 pub use exchange::Exchange;

@@ -114,7 +114,7 @@ mod tests {
             (b"0\r\n\r\n", Ok((5, true))),
             (b"3\r\nabc\r\n0\r\n\r\nGET", Ok((13, true))),
             (b"3\r\nabc\r\n", Ok((8, false))),
-            (b"A;x=y\r\n0123456789\r\n0\r\nt: v\r\n\r\n", Ok((32, true))),
+            (b"A;x=y\r\n0123456789\r\n0\r\nt: v\r\n\r\n", Ok((30, true))),
             (b"3\nabc\r\n0\r\n\r\n", Err(Malformed)),
             (b"3;x\nabc\r\n0\r\n\r\n", Err(Malformed)),
             (b"3\r\nabcd\r\n0\r\n\r\n", Err(Malformed)),

@@ -1,0 +1,7 @@
+//! Connections over sockets, with the engine and nothing else.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod codec;
+mod limits;
+mod world;

@@ -1,0 +1,116 @@
+//! A connection manager, and clients that send what they like.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::model::address::Address;
+use config::model::hcm::Manager;
+use proxy::control;
+use proxy::error::CloseReason;
+use proxy::http::{HttpChain, HttpConnection};
+use proxy::lifecycle::drain::{Drain, Trigger};
+use proxy::metrics::Registry;
+use proxy::report::flow::Flow;
+use proxy::report::{Sinks, sink};
+use proxy::shared::{Limits, Shared};
+use proxy::stream::Stream;
+use proxy::upstream::Clusters;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::http::Chain;
+
+pub(super) struct World {
+    pub(super) chain: Arc<Chain>,
+    pub(super) drain: Trigger,
+    shared: Arc<Shared>,
+}
+
+/// The client's end of a connection, and what serves the other.
+pub(super) struct Client {
+    pub(super) stream: UnixStream,
+    served: JoinHandle<CloseReason>,
+}
+
+impl World {
+    pub(super) fn new(change: impl FnOnce(&mut Manager)) -> Self {
+        let mut manager = Manager { stat_prefix: "test".into(), ..Manager::default() };
+        change(&mut manager);
+        let registry = Registry::new(1);
+        let clusters = Clusters::new(Arc::clone(&registry), tokio::runtime::Handle::current());
+        let sinks = Sinks::new(&registry, sink::Options::default());
+        let shared = Shared::new(clusters, registry, sinks, Limits::default(), None);
+        let chain = Chain::new(&Arc::new(manager), false, &shared);
+        tokio::spawn(async {
+            loop {
+                control::tick();
+                tokio::time::sleep(control::TICK).await;
+            }
+        });
+        Self { chain, drain: Drain::new().0, shared }
+    }
+
+    pub(super) fn connect(&self) -> Client {
+        let (near, far) = UnixStream::pair().unwrap();
+        let control = control::Registered::new();
+        let connection = HttpConnection {
+            stream: Stream::Unix(far),
+            head: Box::default(),
+            flow: Arc::new(Flow::new(1, None, Address::Socket(([127, 0, 0, 1], 80).into()))),
+            shared: Arc::clone(&self.shared),
+            stats: self.shared.registry.listener("test"),
+            control: control.share(),
+            drain: self.drain.watch(),
+        };
+        let chain = Arc::clone(&self.chain);
+        let served = tokio::spawn(async move {
+            let _control = control;
+            chain.serve(connection).await
+        });
+        Client { stream: near, served }
+    }
+}
+
+impl Client {
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// One answer without a body, or with one of the length it says.
+    pub(super) async fn answer(&mut self) -> String {
+        let mut text = Vec::new();
+        loop {
+            let mut byte = [0];
+            if timeout(LONG, self.stream.read(&mut byte)).await.expect("an answer").unwrap() == 0 {
+                return String::from_utf8(text).unwrap();
+            }
+            text.push(byte[0]);
+            if text.ends_with(b"\r\n\r\n") {
+                break;
+            }
+        }
+        let mut text = String::from_utf8(text).unwrap();
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).map(|n| n.parse().unwrap());
+        let mut body = vec![0; length.unwrap_or(0)];
+        self.stream.read_exact(&mut body).await.unwrap();
+        text.push_str(std::str::from_utf8(&body).unwrap());
+        text
+    }
+
+    /// Everything until the connection's end.
+    pub(super) async fn rest(&mut self) -> String {
+        let mut text = String::new();
+        timeout(LONG, self.stream.read_to_string(&mut text)).await.expect("an end").unwrap();
+        text
+    }
+
+    pub(super) async fn ended(self) -> CloseReason {
+        let Self { stream, served } = self;
+        drop(stream);
+        timeout(LONG, served).await.expect("an end").unwrap()
+    }
+}
+
+const LONG: Duration = Duration::from_secs(10);
