@@ -3,6 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+pub use self::filter::{CelFilter, Comparison, Filter, MetadataTest, Op, ValueTest};
+pub use self::http::{
+    GrpcForm, HeaderRef, HostSource, MetadataRef, MetadataSource, NameOrder, PathForm, PathSource, ServerName,
+};
 pub use self::tls::{Fact, TlsOperator};
 
 /// One access log.
@@ -14,6 +18,8 @@ pub struct AccessLog {
     pub sink: Sink,
     /// What they say.
     pub format: Arc<Format>,
+    /// `omit_empty_values`: what is absent is left out instead of `-` or null.
+    pub omit_empty: bool,
 }
 
 /// Where lines go.
@@ -26,22 +32,6 @@ pub enum Sink {
     Stdout,
     /// Standard error.
     Stderr,
-}
-
-/// Which connections are logged.
-#[derive(Clone, Debug)]
-pub enum Filter {
-    /// A CEL expression over Envoy's attributes; compiled once.
-    Cel(Arc<CelFilter>),
-}
-
-/// A compiled CEL expression and its text.
-#[derive(Debug)]
-pub struct CelFilter {
-    /// Source text.
-    pub text: Box<str>,
-    /// Compiled form.
-    pub program: cel::Program,
 }
 
 /// What a line says.
@@ -88,18 +78,20 @@ pub enum Piece {
     },
 }
 
-/// Envoy's command operators (access_log/usage); those about HTTP print `-` here, as Envoy's do on TCP.
+/// Envoy's command operators (access_log/usage); those about HTTP are absent on TCP, as Envoy's are.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)] // each is Envoy's operator of the same name
 pub enum Operator {
     StartTime(Option<Box<str>>),
     StartTimeLocal(Option<Box<str>>),
     EmitTime(Option<Box<str>>),
+    EmitTimeLocal(Option<Box<str>>),
     BytesReceived,
     BytesSent,
     Protocol,
     ResponseCode,
-    ResponseCodeDetails,
+    /// `true`: `(ALLOW_WHITESPACES)`.
+    ResponseCodeDetails(bool),
     ConnectionTerminationDetails,
     Duration,
     RequestDuration,
@@ -148,7 +140,7 @@ pub enum Operator {
     DownstreamDetectedCloseType,
     ConnectionId,
     StreamId,
-    RequestedServerName(Option<Box<str>>),
+    RequestedServerName(ServerName),
     RouteName,
     VirtualClusterName,
     FilterChainName,
@@ -156,17 +148,42 @@ pub enum Operator {
     AccessLogType,
     UniqueId,
     Environment(Box<str>),
-    DynamicMetadata(Box<str>),
-    ClusterMetadata(Box<str>),
-    UpstreamMetadata(Box<str>),
+    Metadata(MetadataRef),
     FilterState(Box<str>),
     UpstreamFilterState(Box<str>),
     TlsJa3Fingerprint,
     TlsJa4Fingerprint,
     /// `%DOWNSTREAM_TLS_…%`, `%DOWNSTREAM_PEER_…%`, `%DOWNSTREAM_LOCAL_…SAN%`, `%UPSTREAM_PEER_…%` and so on.
     Tls(TlsOperator),
-    /// `%REQ(…)%`, `%RESP(…)%`, `%TRAILER(…)%`, `%PATH%`, `%METHOD%`, `%GRPC_STATUS%`, …: print `-` on TCP.
-    Http(Box<str>),
+    Request(HeaderRef),
+    Response(HeaderRef),
+    Trailer(HeaderRef),
+    RequestHeadersBytes,
+    ResponseHeadersBytes,
+    ResponseTrailersBytes,
+    Path(PathForm),
+    QueryParam(Box<str>),
+    QueryParams,
+    GrpcStatus(GrpcForm),
+    LocalReplyBody,
+    TraceId,
+    SpanId,
+    CustomFlags,
+    UpstreamConnectionPoolReadyDuration,
+    UpstreamHostsAttempted,
+    UpstreamHostsAttemptedWithoutPort,
+    UpstreamHostNamesAttempted,
+    UpstreamHostNamesAttemptedWithoutPort,
+    UpstreamConnectionIdsAttempted,
+    UpstreamDetectedCloseType,
+    UpstreamServerName,
+    DownstreamCxRtt,
+    /// `%CEL(expression)%`.
+    Cel(Arc<CelFilter>),
+    /// `%COALESCE({"operators":[…]})%`: the first that is there.
+    Coalesce(Box<[Piece]>),
+    /// What nothing here can know: always absent. Its name.
+    Unknown(Box<str>),
     /// Ours: the decoded Kuma name behind the SNI, `%ZONEGATE_KUMA_NAME%`.
     KumaName,
     /// Ours: why the connection ended, `%ZONEGATE_CLOSE_REASON%`.
@@ -175,7 +192,9 @@ pub enum Operator {
     RbacPolicy,
 }
 
+mod filter;
 pub mod format;
+mod http;
 mod operators;
 pub(crate) mod proto;
 mod tls;

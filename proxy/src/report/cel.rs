@@ -1,5 +1,7 @@
-//! Envoy's CEL attributes (`docs/root/intro/arch_overview/advanced/attributes.rst`), as far as a TCP connection has
-//! them, for the filters of access logs.
+//! Envoy's CEL attributes (`docs/root/intro/arch_overview/advanced/attributes.rst`) of connections and requests, for
+//! the filters of access logs and `%CEL(…)%`.
+
+mod http;
 
 use std::collections::HashMap;
 
@@ -7,44 +9,56 @@ use cel::objects::Map;
 use cel::{Context, Value};
 use config::model::access_log::CelFilter;
 
+use super::filter::Verdict;
 use super::flow::{Flow, TlsSide, Upstream};
+use super::value::Subject;
 use crate::error::CloseReason;
 use crate::tls::peer::{Peer, sha256};
 
-/// What a filter decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Write the line.
-    Log,
-    /// Don't.
-    Skip,
-    /// It could not be evaluated, or gave no boolean: not written, as with Envoy.
-    Error,
+/// Evaluates `filter` over a connection or a request.
+pub(super) fn evaluate(filter: &CelFilter, subject: &Subject<'_>) -> Verdict {
+    match run(filter, subject) {
+        Some(Value::Bool(log)) => log.into(),
+        Some(_) | None => Verdict::Error,
+    }
 }
 
-/// Evaluates `filter` over the connection.
-pub(super) fn evaluate(filter: &CelFilter, flow: &Flow) -> Verdict {
+/// `%CEL(…)%`; `None`: it could not be evaluated.
+pub(super) fn text(filter: &CelFilter, subject: &Subject<'_>) -> Option<String> {
+    match run(filter, subject)? {
+        Value::String(text) => Some(text.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Int(value) => Some(value.to_string()),
+        Value::UInt(value) => Some(value.to_string()),
+        Value::Float(value) => Some(value.to_string()),
+        Value::Bytes(value) => Some(String::from_utf8_lossy(&value).into_owned()),
+        Value::Map(_) => Some("CelMap value".to_owned()),
+        Value::List(_) => Some("CelList value".to_owned()),
+        _ => None,
+    }
+}
+
+fn run(filter: &CelFilter, subject: &Subject<'_>) -> Option<Value> {
     let references = filter.program.references();
     let mut context = Context::default();
-    let mut bind = |name: &str, value: fn(&Flow) -> Value| {
+    let mut bind = |name: &str, value: fn(&Subject<'_>) -> Value| {
         if references.has_variable(name) {
-            context.add_variable_from_value(name, value(flow));
+            context.add_variable_from_value(name, value(subject));
         }
     };
-    bind("connection", connection);
-    bind("source", source);
-    bind("destination", destination);
-    bind("upstream", upstream);
-    bind("request", request);
-    bind("response", response);
-    bind("xds", xds);
-    bind("metadata", |_| map([]));
+    bind("connection", |subject| connection(subject.flow));
+    bind("source", |subject| match subject.http {
+        Some(flow) => peer(flow.remote()),
+        None => peer(subject.flow.remote),
+    });
+    bind("destination", |subject| destination(subject.flow));
+    bind("upstream", |subject| subject.http.map_or_else(|| upstream(subject.flow), http::upstream));
+    bind("request", |subject| subject.http.map_or_else(|| request(subject.flow), http::request));
+    bind("response", |subject| subject.http.map_or_else(|| response(subject.flow), http::response));
+    bind("xds", |subject| subject.http.map_or_else(|| xds(subject.flow), http::xds));
+    bind("metadata", |subject| subject.http.map_or_else(|| map([]), http::metadata));
     bind("filter_state", |_| map([]));
-    match filter.program.execute(&context) {
-        Ok(Value::Bool(true)) => Verdict::Log,
-        Ok(Value::Bool(false)) => Verdict::Skip,
-        Ok(_) | Err(_) => Verdict::Error,
-    }
+    filter.program.execute(&context).ok()
 }
 
 fn connection(flow: &Flow) -> Value {
@@ -81,10 +95,10 @@ fn certificates(tls: &TlsSide) -> impl Iterator<Item = (&'static str, Option<Val
     .into_iter()
 }
 
-fn source(flow: &Flow) -> Value {
+fn peer(address: Option<std::net::SocketAddr>) -> Value {
     map([
-        ("address", flow.remote.map(|address| address.to_string().into())),
-        ("port", flow.remote.map(|address| i64::from(address.port()).into())),
+        ("address", address.map(|address| address.to_string().into())),
+        ("port", address.map(|address| i64::from(address.port()).into())),
     ])
 }
 

@@ -8,29 +8,106 @@ use config::model::access_log::{Format, JsonNode, Piece, Template};
 use super::value::{Subject, Value};
 
 /// The line, with the newline that the format carries (text) or needs (JSON).
-pub(super) fn line(format: &Format, subject: &Subject<'_>) -> String {
-    let mut line = String::with_capacity(256);
+pub(super) fn line(format: &Format, omit_empty: bool, subject: &Subject<'_>) -> String {
+    let mut writer = Writer { line: String::with_capacity(256), omit_empty, subject };
     match format {
-        Format::Text(template) => text(&mut line, template, subject),
+        Format::Text(template) => writer.text(template),
         Format::Json(fields) => {
-            object(&mut line, fields, subject);
-            line.push('\n');
+            writer.object(fields);
+            writer.line.push('\n');
         }
     }
-    line
+    writer.line
 }
 
-fn text(line: &mut String, template: &Template, subject: &Subject<'_>) {
-    for piece in &template.0 {
-        match piece {
-            Piece::Literal(literal) => line.push_str(literal),
-            Piece::Operator { operator, max_length } => match subject.value(operator) {
-                Value::Absent => line.push('-'),
-                Value::Text(value) => tame(line, cut(&value, *max_length)),
-                Value::Number(value) => line.push_str(cut(&value.to_string(), *max_length)),
-                Value::Json(value) => line.push_str(cut(&value, *max_length)),
-            },
+/// A template over a request, outside of logs: header values, names of spans. What is absent is empty.
+pub(super) fn bare(template: &Template, subject: &Subject<'_>) -> String {
+    let mut writer = Writer { line: String::new(), omit_empty: true, subject };
+    writer.text(template);
+    writer.line
+}
+
+struct Writer<'a, 'b> {
+    line: String,
+    omit_empty: bool,
+    subject: &'b Subject<'a>,
+}
+
+impl Writer<'_, '_> {
+    fn text(&mut self, template: &Template) {
+        for piece in &template.0 {
+            match piece {
+                Piece::Literal(literal) => self.line.push_str(literal),
+                Piece::Operator { operator, max_length } => match self.subject.value(operator) {
+                    Value::Absent if self.omit_empty => {}
+                    Value::Absent => self.line.push('-'),
+                    Value::Text(value) => tame(&mut self.line, cut(&value, *max_length)),
+                    Value::Number(value) => self.line.push_str(cut(&value.to_string(), *max_length)),
+                    Value::Json(value) => self.line.push_str(cut(&value, *max_length)),
+                },
+            }
         }
+    }
+
+    fn object(&mut self, fields: &[(Box<str>, JsonNode)]) {
+        self.line.push('{');
+        let mut first = true;
+        for (key, value) in fields {
+            let before = self.line.len();
+            if !first {
+                self.line.push(',');
+            }
+            quote(&mut self.line, key);
+            self.line.push(':');
+            // What is left out takes its key with it.
+            if self.node(value) { first = false } else { self.line.truncate(before) }
+        }
+        self.line.push('}');
+    }
+
+    /// `false`: the value is absent and is left out.
+    fn node(&mut self, node: &JsonNode) -> bool {
+        match node {
+            JsonNode::Template(template) => return self.string(template),
+            JsonNode::Number(value) => number(&mut self.line, *value),
+            JsonNode::Bool(value) => self.line.push_str(if *value { "true" } else { "false" }),
+            JsonNode::Object(fields) => self.object(fields),
+            JsonNode::List(nodes) => self.list(nodes),
+            JsonNode::Null => self.line.push_str("null"),
+        }
+        true
+    }
+
+    fn list(&mut self, nodes: &[JsonNode]) {
+        self.line.push('[');
+        let mut first = true;
+        for node in nodes {
+            let before = self.line.len();
+            if !first {
+                self.line.push(',');
+            }
+            if self.node(node) { first = false } else { self.line.truncate(before) }
+        }
+        self.line.push(']');
+    }
+
+    /// A lone operator keeps its type, everything else is a string.
+    fn string(&mut self, template: &Template) -> bool {
+        if let [Piece::Operator { operator, max_length }] = &*template.0 {
+            match self.subject.value(operator) {
+                Value::Absent if self.omit_empty => return false,
+                Value::Absent => self.line.push_str("null"),
+                Value::Text(value) => quote(&mut self.line, cut(&value, *max_length)),
+                // Writing to a String can't fail.
+                Value::Number(value) => drop(write!(self.line, "{value}")),
+                Value::Json(value) => self.line.push_str(&value),
+            }
+            return true;
+        }
+        let mut inner = Writer { line: String::new(), omit_empty: self.omit_empty, subject: self.subject };
+        inner.text(template);
+        quote(&mut self.line, &inner.line);
+        true
     }
 }
 
@@ -42,56 +119,6 @@ pub(super) fn tame(line: &mut String, value: &str) {
     } else {
         line.push_str(value);
     }
-}
-
-fn object(line: &mut String, fields: &[(Box<str>, JsonNode)], subject: &Subject<'_>) {
-    line.push('{');
-    for (n, (key, value)) in fields.iter().enumerate() {
-        if n > 0 {
-            line.push(',');
-        }
-        quote(line, key);
-        line.push(':');
-        node(line, value, subject);
-    }
-    line.push('}');
-}
-
-fn node(line: &mut String, node: &JsonNode, subject: &Subject<'_>) {
-    match node {
-        JsonNode::Template(template) => string(line, template, subject),
-        JsonNode::Number(value) => number(line, *value),
-        JsonNode::Bool(value) => line.push_str(if *value { "true" } else { "false" }),
-        JsonNode::Object(fields) => object(line, fields, subject),
-        JsonNode::List(nodes) => {
-            line.push('[');
-            for (n, one) in nodes.iter().enumerate() {
-                if n > 0 {
-                    line.push(',');
-                }
-                self::node(line, one, subject);
-            }
-            line.push(']');
-        }
-        JsonNode::Null => line.push_str("null"),
-    }
-}
-
-/// A lone operator keeps its type, everything else is a string.
-fn string(line: &mut String, template: &Template, subject: &Subject<'_>) {
-    if let [Piece::Operator { operator, max_length }] = &*template.0 {
-        match subject.value(operator) {
-            Value::Absent => line.push_str("null"),
-            Value::Text(value) => quote(line, cut(&value, *max_length)),
-            // Writing to a String can't fail.
-            Value::Number(value) => drop(write!(line, "{value}")),
-            Value::Json(value) => line.push_str(&value),
-        }
-        return;
-    }
-    let mut value = String::new();
-    text(&mut value, template, subject);
-    quote(line, &value);
 }
 
 /// As Envoy (and JavaScript) writes numbers: `5`, not `5.0`.
@@ -108,7 +135,7 @@ fn quote(line: &mut String, value: &str) {
 }
 
 /// At most `length` bytes, whole characters.
-fn cut(value: &str, length: Option<usize>) -> &str {
+pub(super) fn cut(value: &str, length: Option<usize>) -> &str {
     match length {
         Some(length) if length < value.len() => {
             let end = (0..=length).rev().find(|&end| value.is_char_boundary(end)).unwrap_or_default();

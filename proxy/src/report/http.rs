@@ -1,9 +1,12 @@
 //! What one HTTP request was: what logs, spans, formatters, filters and the router read and fill in.
 
 mod flags;
+pub(crate) mod grpc;
 mod head;
 mod metadata;
 mod upstream;
+mod upstream_value;
+mod value;
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -12,11 +15,14 @@ use std::time::{Instant, SystemTime};
 
 use ::http::uri::PathAndQuery;
 use ::http::{HeaderMap, HeaderValue};
+use config::model::metadata::Metadata;
 
 pub use self::flags::{Flag, Flags};
 pub use self::head::{Protocol, RequestHead, ResponseHead, Scheme, joined};
 pub use self::metadata::DynamicMetadata;
 pub use self::upstream::{Upstream, UpstreamConnection};
+pub(crate) use self::value::duration;
+pub(super) use self::value::value;
 use super::flow::Flow;
 
 /// Facts about one request and its answer. Made when the request's head is read; nothing here is allocated but what
@@ -45,6 +51,10 @@ pub struct HttpFlow {
     pub route_name: Arc<str>,
     /// Name of the virtual host; empty: none was found.
     pub virtual_host: Arc<str>,
+    /// The route's metadata, where it has some.
+    pub route_metadata: Option<Arc<Metadata>>,
+    /// The virtual host's.
+    pub virtual_host_metadata: Option<Arc<Metadata>>,
     /// Name of the virtual cluster.
     pub virtual_cluster: Option<Arc<str>>,
     /// The answer's head as sent; `None` while there is none.
@@ -111,8 +121,6 @@ pub struct Timing {
     pub response_start: Option<Instant>,
     /// `DS_TX_END`: its last.
     pub response_end: Option<Instant>,
-    /// The upstream connection that the (last) attempt waited for was there.
-    pub pool_ready: Option<Instant>,
 }
 
 /// The span of a request.
@@ -172,6 +180,8 @@ impl HttpFlow {
             request_id: None,
             route_name: empty(),
             virtual_host: empty(),
+            route_metadata: None,
+            virtual_host_metadata: None,
             virtual_cluster: None,
             response: None,
             trailers: None,
@@ -205,4 +215,12 @@ impl HttpFlow {
 /// No allocation: std keeps one empty `Arc<str>`.
 fn empty() -> Arc<str> {
     Arc::default()
+}
+
+/// The number that Envoy takes from an `x-request-id` where something is decided by it: sampling, fractions. `None`: it
+/// is no UUID.
+pub fn request_id_random(id: &[u8]) -> Option<u64> {
+    const UUID: usize = 36;
+    let head = id.get(..8).filter(|_| id.len() == UUID)?;
+    u64::from_str_radix(std::str::from_utf8(head).ok()?, 16).ok()
 }

@@ -1,9 +1,14 @@
 //! One report per connection: metrics and access log, from one [`flow::Flow`].
 
 mod cel;
+mod filter;
 pub mod flow;
 mod format;
+mod formatter;
 pub mod http;
+mod http_logs;
+mod metadata;
+mod needs;
 mod rbac;
 mod reporter;
 pub mod sink;
@@ -13,6 +18,9 @@ mod time_format;
 pub(crate) mod tls;
 mod value;
 
+pub use formatter::{Formatter, local_reply};
+pub use http_logs::HttpLogs;
+pub use needs::{Names, Needs};
 pub use reporter::{Report, Reporter};
 pub use sink::Sinks;
 
@@ -27,6 +35,20 @@ pub enum LogType {
     TcpPeriodic,
     /// By tcp_proxy, the connection is over.
     TcpConnectionEnd,
+    /// By HTTP, a request has come (`flush_access_log_on_new_request`).
+    DownstreamStart,
+    /// By HTTP, at an interval.
+    DownstreamPeriodic,
+    /// By HTTP, the answer is complete.
+    DownstreamEnd,
+    /// By HTTP, an upgrade or CONNECT has come about.
+    DownstreamTunnelSuccessfullyEstablished,
+    /// By the router, an attempt has its connection.
+    UpstreamPoolReady,
+    /// By the router, at an interval.
+    UpstreamPeriodic,
+    /// By the router, an attempt is over.
+    UpstreamEnd,
 }
 
 impl LogType {
@@ -37,6 +59,22 @@ impl LogType {
             Self::TcpUpstreamConnected => "TcpUpstreamConnected",
             Self::TcpPeriodic => "TcpPeriodic",
             Self::TcpConnectionEnd => "TcpConnectionEnd",
+            Self::DownstreamStart => "DownstreamStart",
+            Self::DownstreamPeriodic => "DownstreamPeriodic",
+            Self::DownstreamEnd => "DownstreamEnd",
+            Self::DownstreamTunnelSuccessfullyEstablished => "DownstreamTunnelSuccessfullyEstablished",
+            Self::UpstreamPoolReady => "UpstreamPoolReady",
+            Self::UpstreamPeriodic => "UpstreamPeriodic",
+            Self::UpstreamEnd => "UpstreamEnd",
         }
+    }
+}
+
+/// `%HOSTNAME%`; `-` where the system does not say.
+fn hostname() -> Box<str> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "-".into(),
+        name => name.into(),
     }
 }

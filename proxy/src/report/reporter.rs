@@ -1,19 +1,19 @@
 //! Counts and logs connections: one [`Reporter`] per listener, one [`Report`] per connection.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
-use config::model::access_log::{AccessLog, Filter};
+use config::model::access_log::AccessLog;
 use config::model::chain::{FilterChain, Handler};
 use config::model::listener::Listener;
 use config::model::tcp_proxy::{More, TcpProxy};
 use sni::client_hello::Refusal;
 
-use super::cel::{self, Verdict};
+use super::filter::{self, Verdict};
 use super::flow::Flow;
 use super::sink::Sinks;
 use super::value::Subject;
-use super::{LogType, format};
+use super::{LogType, format, hostname};
 use crate::error::{CloseReason, TlsFailure};
 use crate::metrics::sni::Totals;
 use crate::metrics::{CloseStat, ListenerStat, Registry, Scope, TlsInspectorStat, ZonegateStat};
@@ -99,26 +99,23 @@ impl Reporter {
 
     fn log(&self, logs: &[AccessLog], flow: &Flow, log_type: LogType) {
         for log in logs {
-            if !self.wanted(log, flow) {
+            let subject = Subject::of_connection(flow, log_type, &self.hostname);
+            if !self.wanted(log, &subject) {
                 continue;
             }
-            let subject = Subject { flow, log_type, hostname: &self.hostname, now: SystemTime::now() };
-            self.sinks.write(&log.sink, format::line(&log.format, &subject));
+            self.sinks.write(&log.sink, format::line(&log.format, log.omit_empty, &subject));
         }
     }
 
-    fn wanted(&self, log: &AccessLog, flow: &Flow) -> bool {
-        match &log.filter {
-            None => true,
-            Some(Filter::Cel(filter)) => match cel::evaluate(filter, flow) {
-                Verdict::Log => true,
-                Verdict::Skip => false,
-                Verdict::Error => {
-                    self.own.inc(ZonegateStat::AccessLogFilterErrors);
-                    false
-                }
-            },
-        }
+    fn wanted(&self, log: &AccessLog, subject: &Subject<'_>) -> bool {
+        log.filter.as_ref().is_none_or(|filter| match filter::evaluate(filter, subject) {
+            Verdict::Log => true,
+            Verdict::Skip => false,
+            Verdict::Error => {
+                self.own.inc(ZonegateStat::AccessLogFilterErrors);
+                false
+            }
+        })
     }
 }
 
@@ -208,13 +205,4 @@ impl Drop for Report {
 
 fn millis_since(start: Instant) -> u64 {
     u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// `%HOSTNAME%`; `-` where the system does not say.
-fn hostname() -> Box<str> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim() {
-        "" => "-".into(),
-        name => name.into(),
-    }
 }

@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
-use config::model::access_log::{AccessLog, Fact, Filter, Format, JsonNode, Operator, Piece, Template, TlsOperator};
+use config::model::access_log::{
+    AccessLog, CelFilter, Fact, Filter, Format, JsonNode, Operator, Piece, Template, TlsOperator,
+};
 use rustls::{CipherSuite, ProtocolVersion};
 
 use super::flow::{Flow, TlsSide};
@@ -16,6 +18,11 @@ pub(super) fn value<'a>(flow: &'a Flow, operator: &TlsOperator) -> Value<'a> {
         true => flow.upstream.as_deref().and_then(|upstream| upstream.tls.as_deref()),
         false => flow.tls.as_deref(),
     };
+    of(side, operator)
+}
+
+/// The same of one side.
+pub(super) fn of<'a>(side: Option<&'a TlsSide>, operator: &TlsOperator) -> Value<'a> {
     let Some(side) = side else { return Value::Absent };
     let of = if operator.local { side.local() } else { side.peer() };
     let names = |pick: fn(&Peer) -> &[Box<str>]| of.map(|peer| Cow::Owned(pick(peer).join(",")));
@@ -82,13 +89,29 @@ pub(crate) fn cipher(suite: CipherSuite) -> Option<&'static str> {
 
 /// Whether one of the logs may print or judge by a certificate: only then are they kept while a connection lives.
 pub(crate) fn wants_certificates(logs: &[AccessLog]) -> bool {
-    logs.iter().any(|log| {
-        let judged = log.filter.as_ref().is_some_and(|Filter::Cel(cel)| {
-            let references = cel.program.references();
-            references.has_variable("connection") || references.has_variable("upstream")
-        });
-        judged || printed(&log.format)
-    })
+    logs.iter().any(|log| log.filter.as_ref().is_some_and(judged) || printed(&log.format))
+}
+
+fn judged(filter: &Filter) -> bool {
+    match filter {
+        Filter::Cel(cel) => reads_certificates(cel),
+        Filter::And(filters) | Filter::Or(filters) => filters.iter().any(judged),
+        Filter::StatusCode(_)
+        | Filter::Duration(_)
+        | Filter::NotHealthCheck
+        | Filter::Traceable
+        | Filter::Fraction { .. }
+        | Filter::Header(_)
+        | Filter::ResponseFlags(_)
+        | Filter::GrpcStatus { .. }
+        | Filter::Metadata(_)
+        | Filter::LogType { .. } => false,
+    }
+}
+
+fn reads_certificates(cel: &CelFilter) -> bool {
+    let references = cel.program.references();
+    references.has_variable("connection") || references.has_variable("upstream")
 }
 
 fn printed(format: &Format) -> bool {
@@ -108,10 +131,16 @@ fn in_node(node: &JsonNode) -> bool {
 }
 
 fn in_template(template: &Template) -> bool {
-    template.0.iter().any(|piece| match piece {
+    in_pieces(&template.0)
+}
+
+fn in_pieces(pieces: &[Piece]) -> bool {
+    pieces.iter().any(|piece| match piece {
         Piece::Operator { operator: Operator::Tls(tls), .. } => {
             !matches!(tls.fact, Fact::Cipher | Fact::Version | Fact::SessionId)
         }
+        Piece::Operator { operator: Operator::Cel(cel), .. } => reads_certificates(cel),
+        Piece::Operator { operator: Operator::Coalesce(pieces), .. } => in_pieces(pieces),
         Piece::Operator { .. } | Piece::Literal(_) => false,
     })
 }

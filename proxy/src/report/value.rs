@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use config::model::access_log::Operator;
+use config::model::access_log::{Operator, Piece, ServerName};
 use config::model::address::Address;
 use sni::client_hello::Refusal;
 use sni::kuma::KumaName;
 
-use super::flow::{Flow, Upstream};
-use super::{LogType, rbac, time_format, tls};
+use super::flow::{Flow, TlsSide, Upstream};
+use super::format::cut;
+use super::http::{self, HttpFlow};
+use super::{LogType, cel, metadata, rbac, time_format, tls};
 use crate::error::{CloseReason, ConnectError, TlsFailure};
 use crate::rbac::Ruling;
 
@@ -31,39 +33,104 @@ pub(super) enum Value<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject<'a> {
     pub(super) flow: &'a Flow,
+    /// The request, where the line is about one.
+    pub(super) http: Option<&'a HttpFlow>,
+    /// `%LOCAL_REPLY_BODY%`.
+    pub(super) reply_body: &'a str,
     pub(super) log_type: LogType,
     pub(super) hostname: &'a str,
     pub(super) now: SystemTime,
 }
 
 impl<'a> Value<'a> {
-    fn text(text: impl Into<Cow<'a, str>>) -> Self {
+    pub(super) fn text(text: impl Into<Cow<'a, str>>) -> Self {
         Self::Text(text.into())
     }
 
-    fn or_absent<T>(value: Option<T>, make: impl FnOnce(T) -> Self) -> Self {
+    pub(super) fn or_absent<T>(value: Option<T>, make: impl FnOnce(T) -> Self) -> Self {
         value.map_or(Self::Absent, make)
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Absent => true,
+            Self::Text(text) => text.is_empty(),
+            Self::Number(_) | Self::Json(_) => false,
+        }
+    }
+
+    /// At most so many bytes, whole characters.
+    fn cut(self, length: Option<usize>) -> Self {
+        match self {
+            Self::Text(text) => match cut(&text, length).len() {
+                whole if whole == text.len() => Self::Text(text),
+                shorter => Self::Text(text.get(..shorter).unwrap_or_default().to_owned().into()),
+            },
+            other => other,
+        }
     }
 }
 
 impl<'a> Subject<'a> {
+    /// A connection.
+    pub(super) fn of_connection(flow: &'a Flow, log_type: LogType, hostname: &'a str) -> Self {
+        Self { flow, http: None, reply_body: "", log_type, hostname, now: SystemTime::now() }
+    }
+
+    /// A request.
+    pub(super) fn of_request(http: &'a HttpFlow, log_type: LogType, hostname: &'a str) -> Self {
+        Self { http: Some(http), ..Self::of_connection(&http.connection, log_type, hostname) }
+    }
+
     /// Envoy prints 0, not `-`, for the response code and for counters of headers.
     pub(super) fn value(&self, operator: &'a Operator) -> Value<'a> {
+        if let Some(value) = self.http.and_then(|http| http::value(self, http, operator)) {
+            return value;
+        }
+        match self.any(operator) {
+            Some(value) => value,
+            None => self.connection(operator),
+        }
+    }
+
+    /// What is said of connections and requests alike.
+    fn any(&self, operator: &'a Operator) -> Option<Value<'a>> {
+        use Operator as Op;
+        let start = self.http.map_or(self.flow.start_time, |http| http.start_time);
+        let time = |at, pattern: &Option<Box<str>>, default| {
+            Value::text(time_format::format(at, pattern.as_deref().unwrap_or(default)))
+        };
+        Some(match operator {
+            Op::StartTime(pattern) => time(start, pattern, time_format::DEFAULT),
+            Op::StartTimeLocal(pattern) => time(start, pattern, time_format::DEFAULT_LOCAL),
+            Op::EmitTime(pattern) => time(self.now, pattern, time_format::DEFAULT),
+            Op::EmitTimeLocal(pattern) => time(self.now, pattern, time_format::DEFAULT_LOCAL),
+            Op::UniqueId => Value::text(uuid(fastrand::u128(..))),
+            Op::Hostname => Value::text(self.hostname),
+            Op::AccessLogType => Value::text(self.log_type.as_str()),
+            Op::Environment(name) => environment(name),
+            Op::CustomFlags | Op::LocalReplyBody => Value::text(""),
+            Op::DownstreamCxRtt => Value::Number(0),
+            Op::Cel(filter) => Value::or_absent(cel::text(filter, self), Value::text),
+            Op::Coalesce(pieces) => self.coalesce(pieces),
+            Op::Unknown(_) => Value::Absent,
+            _ => return None,
+        })
+    }
+
+    /// The first that is there and not empty.
+    fn coalesce(&self, pieces: &'a [Piece]) -> Value<'a> {
+        let values = pieces.iter().map(|piece| match piece {
+            Piece::Literal(text) => Value::text(&**text),
+            Piece::Operator { operator, max_length } => self.value(operator).cut(*max_length),
+        });
+        values.into_iter().find(|value| !value.is_empty()).unwrap_or(Value::Absent)
+    }
+
+    fn connection(&self, operator: &'a Operator) -> Value<'a> {
         use Operator as Op;
         let flow = self.flow;
         match operator {
-            Op::StartTime(pattern) => {
-                let pattern = pattern.as_deref().unwrap_or(time_format::DEFAULT);
-                Value::text(time_format::format(flow.start_time, pattern))
-            }
-            Op::StartTimeLocal(pattern) => {
-                let pattern = pattern.as_deref().unwrap_or(time_format::DEFAULT_LOCAL);
-                Value::text(time_format::format(flow.start_time, pattern))
-            }
-            Op::EmitTime(pattern) => {
-                let pattern = pattern.as_deref().unwrap_or(time_format::DEFAULT);
-                Value::text(time_format::format(self.now, pattern))
-            }
             Op::BytesReceived | Op::DownstreamWireBytesReceived | Op::UpstreamWireBytesSent => {
                 Value::Number(flow.received)
             }
@@ -77,7 +144,7 @@ impl<'a> Subject<'a> {
             Op::CommonDuration(points) => self.common_duration(points),
             Op::ResponseFlags => Value::text(flags(flow.close.as_ref()).0),
             Op::ResponseFlagsLong => Value::text(flags(flow.close.as_ref()).1),
-            Op::ResponseCodeDetails => match flow.close {
+            Op::ResponseCodeDetails(_) => match flow.close {
                 Some(CloseReason::HelloRefused(Refusal::TooLarge { .. })) => Value::Absent,
                 Some(CloseReason::NoFilterChain | CloseReason::HelloRefused(_)) => {
                     Value::text("filter_chain_not_found")
@@ -86,14 +153,10 @@ impl<'a> Subject<'a> {
             },
             Op::ConnectionId => Value::Number(flow.id),
             Op::StreamId => Value::text(uuid(self.stream_id())),
-            Op::UniqueId => Value::text(uuid(fastrand::u128(..))),
-            Op::RequestedServerName(option) => self.server_name(option.as_deref()),
+            Op::RequestedServerName(wanted) => self.server_name(*wanted),
             Op::FilterChainName => {
                 Value::or_absent(flow.chain.as_deref().filter(|c| !c.name.is_empty()), |c| Value::text(&*c.name))
             }
-            Op::Hostname => Value::text(self.hostname),
-            Op::AccessLogType => Value::text(self.log_type.as_str()),
-            Op::Environment(name) => environment(name),
             Op::DownstreamDetectedCloseType => match flow.close {
                 Some(CloseReason::DownstreamReset) => Value::text("RemoteReset"),
                 _ => Value::text("Normal"),
@@ -102,7 +165,7 @@ impl<'a> Subject<'a> {
             Op::DownstreamTransportFailureReason => Value::or_absent(tls::failure(flow.tls.as_deref()), Value::text),
             Op::ConnectionTerminationDetails => Value::or_absent(termination(flow), Value::Text),
             Op::KumaName => self.kuma_name(),
-            Op::DynamicMetadata(argument) => rbac::metadata(flow, argument),
+            Op::Metadata(wanted) => metadata::of_connection(flow, wanted),
             Op::RbacPolicy => rbac::policy(flow),
             Op::CloseReason => Value::or_absent(flow.close.as_ref(), |reason| Value::text(reason.as_str())),
             Op::TlsJa3Fingerprint => {
@@ -160,10 +223,9 @@ impl<'a> Subject<'a> {
                 Value::or_absent(upstream.local, |a| Value::text(a.ip().to_string()))
             }
             Op::UpstreamLocalPort => Value::or_absent(upstream.local, |a| Value::Number(a.port().into())),
-            Op::UpstreamTransportFailureReason => match tls::failure(upstream.tls.as_deref()) {
-                Some(text) => Value::text(text),
-                None => Value::or_absent(upstream.failure.and_then(failure), Value::text),
-            },
+            Op::UpstreamTransportFailureReason => {
+                Value::or_absent(failure_text(upstream.tls.as_deref(), upstream.failure), Value::Text)
+            }
             Op::UpstreamRequestAttemptCount => Value::Number(upstream.attempts.into()),
             Op::UpstreamConnectionId => Value::Number(if upstream.connected.is_some() { self.flow.id } else { 0 }),
             // All else is about HTTP, metadata or filter state, of which a passed-through connection has none.
@@ -201,10 +263,7 @@ impl<'a> Subject<'a> {
     }
 
     /// What would come from a Host header is absent on TCP.
-    fn server_name(&self, option: Option<&str>) -> Value<'static> {
-        if option.is_some_and(|option| option.starts_with("HOST_ONLY")) {
-            return Value::Absent;
-        }
+    fn server_name(&self, _wanted: ServerName) -> Value<'static> {
         Value::or_absent(self.flow.sni.as_deref().filter(|name| !name.is_empty()), |name| Value::text(host_name(name)))
     }
 
@@ -253,6 +312,11 @@ fn termination(flow: &Flow) -> Option<Cow<'_, str>> {
     }
 }
 
+/// `%UPSTREAM_TRANSPORT_FAILURE_REASON%`.
+pub(super) fn failure_text(side: Option<&TlsSide>, error: Option<ConnectError>) -> Option<Cow<'static, str>> {
+    tls::failure(side).map(Cow::Owned).or_else(|| error.and_then(failure).map(Cow::Borrowed))
+}
+
 /// Envoy's words, blanks made `_` as it does.
 fn failure(error: ConnectError) -> Option<&'static str> {
     match error {
@@ -282,18 +346,18 @@ fn direct(flow: &Flow) -> Option<SocketAddr> {
     flow.direct_remote.or(flow.remote)
 }
 
-fn whole(address: &Address) -> Value<'static> {
+pub(super) fn whole(address: &Address) -> Value<'static> {
     Value::text(address.to_string())
 }
 
-fn without_port(address: &Address) -> Value<'static> {
+pub(super) fn without_port(address: &Address) -> Value<'static> {
     match address {
         Address::Socket(address) => Value::text(address.ip().to_string()),
         Address::Pipe { .. } => whole(address),
     }
 }
 
-fn port(address: &Address) -> Value<'static> {
+pub(super) fn port(address: &Address) -> Value<'static> {
     match address {
         Address::Socket(address) => Value::Number(address.port().into()),
         Address::Pipe { .. } => Value::Absent,
@@ -310,7 +374,7 @@ fn environment(name: &str) -> Value<'static> {
 }
 
 /// A random UUID (RFC 9562 version 4) of these bits.
-fn uuid(bits: u128) -> String {
+pub(super) fn uuid(bits: u128) -> String {
     let bits = (bits & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{bits:032x}");
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")

@@ -1,32 +1,26 @@
 //! The command operators by name, with what each takes.
 
+use std::sync::Arc;
+
 use super::format::{Command, FormatError};
+use super::http::{GrpcForm, HeaderRef, MetadataRef, MetadataSource, PathForm, ServerName};
 use super::tls::TlsOperator;
-use super::{Operator, Piece};
+use super::{CelFilter, Operator, Piece, Template};
 
 /// What an operator does with its argument.
 enum Make {
     /// Takes none, nor a length.
     Plain(Operator),
     /// May have one.
-    Optional(fn(Option<Box<str>>) -> Operator),
+    Optional(fn(Option<&str>) -> Option<Operator>),
+    /// May have one, and a length.
+    OptionalCut(fn(Option<&str>) -> Option<Operator>),
     /// Must have one.
-    Required(fn(Box<str>) -> Operator),
+    Required(fn(&str) -> Option<Operator>),
     /// Must have one; may have a length.
-    Cut(fn(Box<str>) -> Operator),
+    Cut(fn(&str) -> Option<Operator>),
     /// About TLS.
     Tls(TlsOperator),
-    /// About HTTP: the whole text is kept, and prints `-` on TCP.
-    Other(fn(Box<str>) -> Operator, Takes),
-}
-
-/// Syntax of an operator that prints `-`.
-#[derive(Clone, Copy)]
-enum Takes {
-    Nothing,
-    Optional,
-    OptionalCut,
-    RequiredCut,
 }
 
 /// Makes a piece of a template.
@@ -39,12 +33,12 @@ pub(super) fn parse(command: Command<'_>) -> Result<Piece, FormatError> {
         Some(digits) => Some(digits.parse().map_err(|_| FormatError::Length(name.into()))?),
     };
     let (takes_none, needs, cut) = match &make {
-        Make::Plain(_) | Make::Other(_, Takes::Nothing) => (true, false, false),
+        Make::Plain(_) => (true, false, false),
         Make::Tls(operator) => (!operator.takes_format(), false, false),
-        Make::Optional(_) | Make::Other(_, Takes::Optional) => (false, false, false),
+        Make::Optional(_) => (false, false, false),
+        Make::OptionalCut(_) => (false, false, true),
         Make::Required(_) => (false, true, false),
-        Make::Cut(_) | Make::Other(_, Takes::RequiredCut) => (false, true, true),
-        Make::Other(_, Takes::OptionalCut) => (false, false, true),
+        Make::Cut(_) => (false, true, true),
     };
     match argument {
         Some(_) if takes_none => return Err(FormatError::TakesNoArgument(name.into())),
@@ -54,76 +48,89 @@ pub(super) fn parse(command: Command<'_>) -> Result<Piece, FormatError> {
     if max_length.is_some() && !cut {
         return Err(FormatError::TakesNoLength(name.into()));
     }
-    check_argument(name, argument)?;
-    let text = || -> Box<str> {
-        match argument {
-            None => name.into(),
-            Some(argument) => format!("{name}({argument})").into(),
-        }
-    };
+    let given = argument.unwrap_or_default();
     let operator = match make {
-        Make::Plain(operator) => operator,
-        Make::Optional(make) => make(argument.map(Into::into)),
-        Make::Required(make) | Make::Cut(make) => make(argument.unwrap_or_default().into()),
-        Make::Tls(operator) => Operator::Tls(TlsOperator { format: argument.map(Into::into), ..operator }),
-        Make::Other(make, _) => make(text()),
+        _ if given.contains(['\n', '\0']) => None,
+        Make::Plain(operator) => Some(operator),
+        Make::Optional(make) | Make::OptionalCut(make) => make(argument),
+        Make::Required(make) | Make::Cut(make) => make(given),
+        Make::Tls(operator) => Some(Operator::Tls(TlsOperator { format: argument.map(Into::into), ..operator })),
     };
+    let operator = operator.ok_or_else(|| FormatError::Argument(name.into(), given.into()))?;
     Ok(Piece::Operator { operator, max_length })
 }
 
-fn check_argument(name: &str, argument: Option<&str>) -> Result<(), FormatError> {
-    let Some(argument) = argument else { return Ok(()) };
-    let known = match name {
-        _ if argument.contains(['\n', '\0']) => false,
-        "REQ" | "REQUEST_HEADER" | "RESP" | "RESPONSE_HEADER" | "TRAILER" | "RESPONSE_TRAILER" => headers(argument),
-        "START_TIME" | "START_TIME_LOCAL" | "EMIT_TIME" => !argument.contains("%n"),
-        "COMMON_DURATION" => match argument.split(':').collect::<Vec<_>>()[..] {
-            [start, end] | [start, end, "ms" | "us" | "ns"] => !start.is_empty() && !end.is_empty(),
-            _ => false,
-        },
-        "REQUESTED_SERVER_NAME" => {
-            let (order, source) = argument.split_once(':').unwrap_or((argument, "ORIG"));
-            matches!(order, "SNI_ONLY" | "SNI_FIRST" | "HOST_ONLY" | "HOST_FIRST")
-                && matches!(source, "ORIG" | "HOST" | "ORIG_OR_HOST")
-        }
-        "FILTER_STATE" | "UPSTREAM_FILTER_STATE" => match argument.split(':').collect::<Vec<_>>()[..] {
-            [_] | [_, "PLAIN" | "TYPED"] => true,
-            [_, "FIELD", field] => !field.is_empty(),
-            _ => false,
-        },
-        "GRPC_STATUS" => matches!(argument, "CAMEL_STRING" | "SNAKE_STRING" | "NUMBER"),
-        "PATH" => {
-            let (query, source) = argument.split_once(':').unwrap_or((argument, "ORIG"));
-            matches!(query, "WQ" | "NQ") && matches!(source, "ORIG" | "PATH" | "ORIG_OR_PATH")
-        }
-        "QUERY_PARAMS" => matches!(argument, "ORIG" | "DECODED"),
-        _ => true,
-    };
-    if known { Ok(()) } else { Err(FormatError::Argument(name.into(), argument.into())) }
+/// A pattern of a time; Envoy takes no newline in it.
+fn time(pattern: Option<&str>, make: fn(Option<Box<str>>) -> Operator) -> Option<Operator> {
+    (!pattern.is_some_and(|pattern| pattern.contains("%n"))).then(|| make(pattern.map(Into::into)))
 }
 
-/// A header's name, or two with `?` between them.
-fn headers(argument: &str) -> bool {
-    let name = |name: &str| {
-        let name = name.strip_prefix(':').unwrap_or(name);
-        name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+fn common_duration(argument: &str) -> Option<Operator> {
+    match argument.split(':').collect::<Vec<_>>()[..] {
+        [start, end] | [start, end, "ms" | "us" | "ns"] if !start.is_empty() && !end.is_empty() => {
+            Some(Operator::CommonDuration(argument.into()))
+        }
+        _ => None,
+    }
+}
+
+fn filter_state(argument: &str, make: fn(Box<str>) -> Operator) -> Option<Operator> {
+    match argument.split(':').collect::<Vec<_>>()[..] {
+        [_] | [_, "PLAIN" | "TYPED"] => Some(make(argument.into())),
+        [_, "FIELD", field] if !field.is_empty() => Some(make(argument.into())),
+        _ => None,
+    }
+}
+
+fn metadata(of: MetadataSource, argument: &str) -> Option<Operator> {
+    Some(Operator::Metadata(MetadataRef::parse(of, argument)))
+}
+
+fn cel(expression: &str) -> Option<Operator> {
+    let program = cel::Program::compile(expression).ok()?;
+    Some(Operator::Cel(Arc::new(CelFilter { text: expression.into(), program })))
+}
+
+/// `{"operators": ["NAME", {"command": "NAME", "param": "…", "max_length": 3}]}`.
+fn coalesce(argument: &str) -> Option<Operator> {
+    let parsed: serde_json::Value = serde_json::from_str(argument).ok()?;
+    let one = |operator: &serde_json::Value| {
+        let (command, param, length) = match operator {
+            serde_json::Value::String(command) => (command.as_str(), None, None),
+            other => (other.get("command")?.as_str()?, other.get("param"), other.get("max_length")),
+        };
+        let mut text = format!("%{command}");
+        if let Some(param) = param {
+            text.push_str(&format!("({})", param.as_str()?));
+        }
+        if let Some(length) = length {
+            text.push_str(&format!(":{}", length.as_u64()?));
+        }
+        text.push('%');
+        let mut pieces = Template::parse(&text).ok()?.0.into_vec();
+        let piece = pieces.pop()?;
+        (pieces.is_empty() && matches!(piece, Piece::Operator { .. })).then_some(piece)
     };
-    argument.split('?').count() <= 2 && argument.split('?').all(name)
+    let operators = parsed.get("operators")?.as_array()?;
+    let pieces: Option<Box<[Piece]>> = operators.iter().map(one).collect();
+    pieces.filter(|pieces| !pieces.is_empty()).map(Operator::Coalesce)
 }
 
 #[rustfmt::skip] // a table
 fn make(name: &str) -> Option<Make> {
-    use Make::{Cut, Optional, Other, Plain, Required};
+    use MetadataSource as Of;
+    use Make::{Cut, Optional, OptionalCut, Plain, Required};
     use Operator as O;
     Some(match name {
-        "START_TIME" => Optional(O::StartTime),
-        "START_TIME_LOCAL" => Optional(O::StartTimeLocal),
-        "EMIT_TIME" => Optional(O::EmitTime),
+        "START_TIME" => Optional(|a| time(a, O::StartTime)),
+        "START_TIME_LOCAL" => Optional(|a| time(a, O::StartTimeLocal)),
+        "EMIT_TIME" => Optional(|a| time(a, O::EmitTime)),
+        "EMIT_TIME_LOCAL" => Optional(|a| time(a, O::EmitTimeLocal)),
         "BYTES_RECEIVED" => Plain(O::BytesReceived),
         "BYTES_SENT" => Plain(O::BytesSent),
         "PROTOCOL" => Plain(O::Protocol),
         "RESPONSE_CODE" => Plain(O::ResponseCode),
-        "RESPONSE_CODE_DETAILS" => Optional(|_| O::ResponseCodeDetails),
+        "RESPONSE_CODE_DETAILS" => Optional(|a| Some(O::ResponseCodeDetails(a == Some("ALLOW_WHITESPACES")))),
         "CONNECTION_TERMINATION_DETAILS" => Plain(O::ConnectionTerminationDetails),
         "DURATION" => Plain(O::Duration),
         "REQUEST_DURATION" => Plain(O::RequestDuration),
@@ -132,7 +139,7 @@ fn make(name: &str) -> Option<Make> {
         "RESPONSE_TX_DURATION" => Plain(O::ResponseTxDuration),
         "DOWNSTREAM_HANDSHAKE_DURATION" => Plain(O::DownstreamHandshakeDuration),
         "ROUNDTRIP_DURATION" => Plain(O::RoundtripDuration),
-        "COMMON_DURATION" => Required(O::CommonDuration),
+        "COMMON_DURATION" => Required(common_duration),
         "RESPONSE_FLAGS" => Plain(O::ResponseFlags),
         "RESPONSE_FLAGS_LONG" => Plain(O::ResponseFlagsLong),
         "UPSTREAM_HOST" => Plain(O::UpstreamHost),
@@ -152,12 +159,16 @@ fn make(name: &str) -> Option<Make> {
         "UPSTREAM_PROTOCOL" => Plain(O::UpstreamProtocol),
         "UPSTREAM_WIRE_BYTES_SENT" => Plain(O::UpstreamWireBytesSent),
         "UPSTREAM_WIRE_BYTES_RECEIVED" => Plain(O::UpstreamWireBytesReceived),
-        "UPSTREAM_HEADER_BYTES_SENT" => Plain(O::UpstreamHeaderBytesSent),
-        "UPSTREAM_HEADER_BYTES_RECEIVED" => Plain(O::UpstreamHeaderBytesReceived),
+        // HTTP/1 has no compressed heads, and HTTP/2's are counted uncompressed (docs/differences.md).
+        "UPSTREAM_HEADER_BYTES_SENT" | "UPSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" => Plain(O::UpstreamHeaderBytesSent),
+        "UPSTREAM_HEADER_BYTES_RECEIVED" | "UPSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" =>
+            Plain(O::UpstreamHeaderBytesReceived),
         "DOWNSTREAM_WIRE_BYTES_SENT" => Plain(O::DownstreamWireBytesSent),
         "DOWNSTREAM_WIRE_BYTES_RECEIVED" => Plain(O::DownstreamWireBytesReceived),
-        "DOWNSTREAM_HEADER_BYTES_SENT" => Plain(O::DownstreamHeaderBytesSent),
-        "DOWNSTREAM_HEADER_BYTES_RECEIVED" => Plain(O::DownstreamHeaderBytesReceived),
+        "DOWNSTREAM_HEADER_BYTES_SENT" | "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_SENT" =>
+            Plain(O::DownstreamHeaderBytesSent),
+        "DOWNSTREAM_HEADER_BYTES_RECEIVED" | "DOWNSTREAM_DECOMPRESSED_HEADER_BYTES_RECEIVED" =>
+            Plain(O::DownstreamHeaderBytesReceived),
         "DOWNSTREAM_REMOTE_ADDRESS" => Plain(O::DownstreamRemoteAddress),
         "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Plain(O::DownstreamRemoteAddressWithoutPort),
         "DOWNSTREAM_REMOTE_PORT" => Plain(O::DownstreamRemotePort),
@@ -173,37 +184,57 @@ fn make(name: &str) -> Option<Make> {
         "DOWNSTREAM_DETECTED_CLOSE_TYPE" => Plain(O::DownstreamDetectedCloseType),
         "CONNECTION_ID" => Plain(O::ConnectionId),
         "STREAM_ID" => Plain(O::StreamId),
-        "REQUESTED_SERVER_NAME" => Optional(O::RequestedServerName),
+        "REQUESTED_SERVER_NAME" => Optional(|a| ServerName::parse(a).map(O::RequestedServerName)),
         "ROUTE_NAME" => Plain(O::RouteName),
         "VIRTUAL_CLUSTER_NAME" => Plain(O::VirtualClusterName),
         "FILTER_CHAIN_NAME" => Plain(O::FilterChainName),
         "HOSTNAME" => Plain(O::Hostname),
         "ACCESS_LOG_TYPE" => Plain(O::AccessLogType),
         "UNIQUE_ID" => Plain(O::UniqueId),
-        "ENVIRONMENT" => Cut(O::Environment),
-        "DYNAMIC_METADATA" => Cut(O::DynamicMetadata),
-        "CLUSTER_METADATA" => Required(O::ClusterMetadata),
-        "UPSTREAM_METADATA" => Required(O::UpstreamMetadata),
-        "FILTER_STATE" => Cut(O::FilterState),
-        "UPSTREAM_FILTER_STATE" => Cut(O::UpstreamFilterState),
+        "ENVIRONMENT" => Cut(|a| Some(O::Environment(a.into()))),
+        "DYNAMIC_METADATA" => Cut(|a| metadata(Of::Dynamic, a)),
+        "CLUSTER_METADATA" => Cut(|a| metadata(Of::Cluster, a)),
+        "UPSTREAM_METADATA" => Cut(|a| metadata(Of::UpstreamHost, a)),
+        "METADATA" => Cut(|a| MetadataRef::parse_any(a).map(O::Metadata)),
+        "FILTER_STATE" => Cut(|a| filter_state(a, O::FilterState)),
+        "UPSTREAM_FILTER_STATE" => Cut(|a| filter_state(a, O::UpstreamFilterState)),
         "TLS_JA3_FINGERPRINT" => Plain(O::TlsJa3Fingerprint),
         "TLS_JA4_FINGERPRINT" => Plain(O::TlsJa4Fingerprint),
         "ZONEGATE_KUMA_NAME" => Plain(O::KumaName),
         "ZONEGATE_CLOSE_REASON" => Plain(O::CloseReason),
         "ZONEGATE_RBAC_POLICY" => Plain(O::RbacPolicy),
 
-        "REQ" | "REQUEST_HEADER" | "RESP" | "RESPONSE_HEADER" | "TRAILER" | "RESPONSE_TRAILER"
-        | "QUERY_PARAM" => Other(O::Http, Takes::RequiredCut),
-        "PATH" | "QUERY_PARAMS" => Other(O::Http, Takes::OptionalCut),
-        "GRPC_STATUS" => Other(O::Http, Takes::Optional),
-        "GRPC_STATUS_NUMBER" | "LOCAL_REPLY_BODY" | "TRACE_ID" | "SPAN_ID" | "CUSTOM_FLAGS"
-        | "REQUEST_HEADERS_BYTES" | "RESPONSE_HEADERS_BYTES" | "RESPONSE_TRAILERS_BYTES"
-        | "UPSTREAM_CONNECTION_POOL_READY_DURATION" | "UPSTREAM_HOSTS_ATTEMPTED"
-        | "UPSTREAM_HOST_NAMES_ATTEMPTED" | "UPSTREAM_CONNECTION_IDS_ATTEMPTED" | "UPSTREAM_LOCAL_CLOSE_REASON"
-        | "UPSTREAM_DETECTED_CLOSE_TYPE" | "DOWNSTREAM_LOCAL_CLOSE_REASON"
-        | "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID" | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID"
-        | "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID" =>
-            Other(O::Http, Takes::Nothing),
+        "REQ" | "REQUEST_HEADER" => Cut(|a| HeaderRef::parse(a, false).map(O::Request)),
+        "RESP" | "RESPONSE_HEADER" => Cut(|a| HeaderRef::parse(a, false).map(O::Response)),
+        "TRAILER" | "RESPONSE_TRAILER" => Cut(|a| HeaderRef::parse(a, false).map(O::Trailer)),
+        // Envoy's extension `envoy.formatter.req_without_query`; it is there always.
+        "REQ_WITHOUT_QUERY" => Cut(|a| HeaderRef::parse(a, true).map(O::Request)),
+        "QUERY_PARAM" => Cut(|a| Some(O::QueryParam(a.into()))),
+        "QUERY_PARAMS" => OptionalCut(|a| matches!(a, None | Some("ORIG" | "DECODED")).then_some(O::QueryParams)),
+        "PATH" => OptionalCut(|a| PathForm::parse(a).map(O::Path)),
+        "GRPC_STATUS" => Optional(|a| GrpcForm::parse(a).map(O::GrpcStatus)),
+        "GRPC_STATUS_NUMBER" => Plain(O::GrpcStatus(GrpcForm::Number)),
+        "LOCAL_REPLY_BODY" => Plain(O::LocalReplyBody),
+        "TRACE_ID" => Plain(O::TraceId),
+        "SPAN_ID" => Plain(O::SpanId),
+        "CUSTOM_FLAGS" => Plain(O::CustomFlags),
+        "CEL" => Cut(cel),
+        "COALESCE" => Cut(coalesce),
+        "REQUEST_HEADERS_BYTES" => Plain(O::RequestHeadersBytes),
+        "RESPONSE_HEADERS_BYTES" => Plain(O::ResponseHeadersBytes),
+        "RESPONSE_TRAILERS_BYTES" => Plain(O::ResponseTrailersBytes),
+        "UPSTREAM_CONNECTION_POOL_READY_DURATION" => Plain(O::UpstreamConnectionPoolReadyDuration),
+        "UPSTREAM_HOSTS_ATTEMPTED" => Plain(O::UpstreamHostsAttempted),
+        "UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT" => Plain(O::UpstreamHostsAttemptedWithoutPort),
+        "UPSTREAM_HOST_NAMES_ATTEMPTED" => Plain(O::UpstreamHostNamesAttempted),
+        "UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT" => Plain(O::UpstreamHostNamesAttemptedWithoutPort),
+        "UPSTREAM_CONNECTION_IDS_ATTEMPTED" => Plain(O::UpstreamConnectionIdsAttempted),
+        "UPSTREAM_DETECTED_CLOSE_TYPE" => Plain(O::UpstreamDetectedCloseType),
+        "UPSTREAM_SERVER_NAME" => Plain(O::UpstreamServerName),
+        "DOWNSTREAM_CX_RTT" => Plain(O::DownstreamCxRtt),
+        "UPSTREAM_LOCAL_CLOSE_REASON" | "DOWNSTREAM_LOCAL_CLOSE_REASON" | "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID"
+        | "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID" | "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID" =>
+            Plain(O::Unknown(name.into())),
         _ => return TlsOperator::parse(name).map(Make::Tls),
     })
 }

@@ -1,6 +1,8 @@
 //! From `config.accesslog.v3.AccessLog`.
 #![allow(deprecated)] // Envoy still honours the fields it deprecates
 
+mod filter;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,13 +13,29 @@ use envoy_types::pb::envoy::config::core::v3 as core;
 use envoy_types::pb::envoy::extensions::access_loggers as loggers;
 use envoy_types::pb::google::protobuf::{self, value::Kind};
 use loggers::file::v3::file_access_log::AccessLogFormat;
-use pb::access_log_filter::FilterSpecifier;
 use prost::Message as _;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{AccessLog, CelFilter, Filter, Format, JsonNode, Sink, Template, format};
+use super::{AccessLog, Format, JsonNode, Sink, Template, format};
 use crate::model::{data_source, extension};
 use crate::reject::{Context, Rejection, immaterial};
+
+/// What a line says, and whether absent values are left out.
+pub(crate) struct LineFormat {
+    /// What.
+    pub(crate) format: Format,
+    /// `omit_empty_values`.
+    pub(crate) omit_empty: bool,
+    /// `content_type`, of local replies; empty: not said.
+    #[allow(dead_code)]
+    pub(crate) content_type: Box<str>,
+}
+
+impl From<Format> for LineFormat {
+    fn from(format: Format) -> Self {
+        Self { format, omit_empty: false, content_type: Box::default() }
+    }
+}
 
 /// Access logs by the hash of their encoded form: ten thousand chains with the same log share it.
 #[derive(Debug, Default)]
@@ -45,7 +63,7 @@ fn access_log(cx: &mut Context, log: pb::AccessLog) -> Result<Option<AccessLog>,
     let pb::AccessLog { name, filter, config_type } = log;
     let filter = match filter {
         None => None,
-        Some(filter) => cx.at("filter", |cx| self::filter(cx, filter))?,
+        Some(filter) => cx.at("filter", |cx| filter::filter(cx, filter))?,
     };
     let any = config_type.map(|pb::access_log::ConfigType::TypedConfig(any)| any);
     let (type_name, body) = extension::required(cx, &name, any)?;
@@ -67,7 +85,9 @@ fn access_log(cx: &mut Context, log: pb::AccessLog) -> Result<Option<AccessLog>,
         }))
     })?;
     match found {
-        Some((sink, format)) => Ok(Some(AccessLog { filter, sink, format: Arc::new(format) })),
+        Some((sink, LineFormat { format, omit_empty, content_type: _ })) => {
+            Ok(Some(AccessLog { filter, sink, format: Arc::new(format), omit_empty }))
+        }
         None => {
             extension::check_known(cx, extension::Category::AccessLogger, &name, &type_name)?;
             cx.note("typed_config", "no lines are written: only files, stdout and stderr are");
@@ -76,40 +96,57 @@ fn access_log(cx: &mut Context, log: pb::AccessLog) -> Result<Option<AccessLog>,
     }
 }
 
-fn file(cx: &mut Context, body: &[u8]) -> Result<(Sink, Format), Rejection> {
+fn file(cx: &mut Context, body: &[u8]) -> Result<(Sink, LineFormat), Rejection> {
     let loggers::file::v3::FileAccessLog { path, access_log_format } = cx.decode(body)?;
     cx.not_empty("path", &path)?;
     let format = match access_log_format {
         None => log_format(cx, None)?,
         Some(AccessLogFormat::LogFormat(format)) => log_format(cx, Some(format))?,
         Some(AccessLogFormat::Format(text)) if text.is_empty() => log_format(cx, None)?,
-        Some(AccessLogFormat::Format(text)) => Format::Text(template(cx, "format", &text)?),
-        Some(AccessLogFormat::JsonFormat(fields)) => cx.at("json_format", |cx| json(cx, fields))?,
-        Some(AccessLogFormat::TypedJsonFormat(fields)) => cx.at("typed_json_format", |cx| json(cx, fields))?,
+        Some(AccessLogFormat::Format(text)) => Format::Text(template(cx, "format", &text)?).into(),
+        Some(AccessLogFormat::JsonFormat(fields)) => cx.at("json_format", |cx| json(cx, fields))?.into(),
+        Some(AccessLogFormat::TypedJsonFormat(fields)) => cx.at("typed_json_format", |cx| json(cx, fields))?.into(),
     };
     Ok((Sink::File(Path::new(&path).into()), format))
 }
 
-fn log_format(cx: &mut Context, format: Option<core::SubstitutionFormatString>) -> Result<Format, Rejection> {
-    let Some(format) = format else { return Ok(Format::Text(template(cx, "", format::DEFAULT)?)) };
-    cx.at("log_format", |cx| {
-        let core::SubstitutionFormatString { omit_empty_values, content_type, formatters, json_format_options, format } =
-            format;
-        cx.ignore("omit_empty_values", &omit_empty_values, "empty values are written as '-' or null");
-        cx.ignore("formatters", &formatters, "no extension operators are known");
-        immaterial(content_type, "for HTTP replies");
-        immaterial(json_format_options, "properties are sorted always");
-        match cx.required("format", format)? {
-            Source::TextFormat(text) => template(cx, "text_format", &text).map(Format::Text),
-            Source::JsonFormat(fields) => cx.at("json_format", |cx| json(cx, fields)),
-            Source::TextFormatSource(source) => cx.at("text_format_source", |cx| {
-                let bytes = data_source::read(cx, source)?;
-                let text = std::str::from_utf8(&bytes).map_err(|_| cx.reject("", "is not UTF-8"))?;
-                template(cx, "", text).map(Format::Text)
-            }),
-        }
-    })
+fn log_format(cx: &mut Context, format: Option<core::SubstitutionFormatString>) -> Result<LineFormat, Rejection> {
+    match format {
+        None => Ok(Format::Text(template(cx, "", format::DEFAULT)?).into()),
+        Some(format) => cx.at("log_format", |cx| substitution(cx, format)),
+    }
 }
+
+/// Converts a `SubstitutionFormatString`.
+pub(crate) fn substitution(cx: &mut Context, format: core::SubstitutionFormatString) -> Result<LineFormat, Rejection> {
+    let core::SubstitutionFormatString { omit_empty_values, content_type, formatters, json_format_options, format } =
+        format;
+    cx.each("formatters", formatters, |cx, core::TypedExtensionConfig { name, typed_config }| {
+        let (type_name, _) = extension::required(cx, &name, typed_config)?;
+        if !BUILT_IN.contains(&&*type_name) {
+            cx.note("typed_config", "operators of this extension are refused");
+        }
+        Ok::<_, Rejection>(())
+    })?;
+    immaterial(json_format_options, "properties are sorted always");
+    let format = match cx.required("format", format)? {
+        Source::TextFormat(text) => template(cx, "text_format", &text).map(Format::Text)?,
+        Source::JsonFormat(fields) => cx.at("json_format", |cx| json(cx, fields))?,
+        Source::TextFormatSource(source) => cx.at("text_format_source", |cx| {
+            let bytes = data_source::read(cx, source)?;
+            let text = std::str::from_utf8(&bytes).map_err(|_| cx.reject("", "is not UTF-8"))?;
+            template(cx, "", text).map(Format::Text)
+        })?,
+    };
+    Ok(LineFormat { format, omit_empty: omit_empty_values, content_type: content_type.into() })
+}
+
+/// Extensions whose operators are there without being asked for.
+const BUILT_IN: [&str; 3] = [
+    "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery",
+    "envoy.extensions.formatter.metadata.v3.Metadata",
+    "envoy.extensions.formatter.cel.v3.Cel",
+];
 
 fn template(cx: &Context, field: &str, text: &str) -> Result<Template, Rejection> {
     Template::parse(text).map_err(|e| cx.reject(field, e.to_string()))
@@ -147,51 +184,6 @@ fn node(cx: &Context, key: &str, value: protobuf::Value, depth: usize) -> Result
             let nodes: Result<_, _> = values.into_iter().map(|v| node(cx, key, v, depth)).collect();
             JsonNode::List(nodes?)
         }
-    })
-}
-
-fn filter(cx: &mut Context, filter: pb::AccessLogFilter) -> Result<Option<Filter>, Rejection> {
-    const ALL: &str = "the filter is not run: every connection is logged";
-    let pb::AccessLogFilter { filter_specifier } = filter;
-    let field = match cx.required("filter_specifier", filter_specifier)? {
-        FilterSpecifier::ExtensionFilter(filter) => {
-            return cx.at("extension_filter", |cx| extension_filter(cx, filter));
-        }
-        FilterSpecifier::StatusCodeFilter(_) => "status_code_filter",
-        FilterSpecifier::DurationFilter(_) => "duration_filter",
-        FilterSpecifier::NotHealthCheckFilter(_) => {
-            immaterial((), "no connection of TCP is known to be a health check: all pass");
-            return Ok(None);
-        }
-        FilterSpecifier::TraceableFilter(_) => "traceable_filter",
-        FilterSpecifier::RuntimeFilter(_) => "runtime_filter",
-        FilterSpecifier::AndFilter(_) => "and_filter",
-        FilterSpecifier::OrFilter(_) => "or_filter",
-        FilterSpecifier::HeaderFilter(_) => "header_filter",
-        FilterSpecifier::ResponseFlagFilter(_) => "response_flag_filter",
-        FilterSpecifier::GrpcStatusFilter(_) => "grpc_status_filter",
-        FilterSpecifier::MetadataFilter(_) => "metadata_filter",
-        FilterSpecifier::LogTypeFilter(_) => "log_type_filter",
-    };
-    cx.note(field, ALL);
-    Ok(None)
-}
-
-fn extension_filter(cx: &mut Context, filter: pb::ExtensionFilter) -> Result<Option<Filter>, Rejection> {
-    let pb::ExtensionFilter { name, config_type } = filter;
-    let any = config_type.map(|pb::extension_filter::ConfigType::TypedConfig(any)| any);
-    let (type_name, body) = extension::required(cx, &name, any)?;
-    if &*type_name != "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter" {
-        extension::check_known(cx, extension::Category::AccessLogFilter, &name, &type_name)?;
-        cx.note("typed_config", "the filter is not run: every connection is logged");
-        return Ok(None);
-    }
-    cx.at("typed_config", |cx| {
-        let loggers::filters::cel::v3::ExpressionFilter { expression, cel_config } = cx.decode(&body)?;
-        cx.ignore("cel_config", &cel_config, "the standard functions are there");
-        let program = cel::Program::compile(&expression)
-            .map_err(|e| cx.reject("expression", format!("is not a CEL expression: {e}")))?;
-        Ok(Some(Filter::Cel(Arc::new(CelFilter { text: expression.into(), program }))))
     })
 }
 

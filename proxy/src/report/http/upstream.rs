@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use config::model::address::Address;
 use config::model::metadata::Metadata;
@@ -33,9 +33,11 @@ pub struct Upstream {
     pub failure: Option<ConnectError>,
     /// TLS that did not come about.
     pub failed_tls: Option<Box<TlsSide>>,
-    /// Bytes on the wire to and from the endpoint.
+    /// The (last) attempt waited so long for a connection, or for there being none.
+    pub waited: Option<Duration>,
+    /// Bytes on the wire to and from endpoints, of all attempts.
     pub wire: Wire,
-    /// Endpoints of the attempts before this one, oldest first.
+    /// Endpoints that took attempts before this one, oldest first.
     pub tried: Vec<Address>,
 }
 
@@ -50,6 +52,8 @@ pub struct UpstreamConnection {
     pub local: Option<SocketAddr>,
     /// What is spoken.
     pub protocol: Protocol,
+    /// The server name that was sent.
+    pub server_name: Option<Box<str>>,
     /// TLS, where the cluster asks for it.
     pub tls: Option<Box<TlsSide>>,
     /// `US_CX_BEG`: the attempt to connect began.
@@ -71,6 +75,7 @@ impl Upstream {
             connection: None,
             failure: None,
             failed_tls: None,
+            waited: None,
             wire: Wire::default(),
             tried: Vec::new(),
         }

@@ -1,12 +1,15 @@
 use config::model::access_log::CelFilter;
 
-use super::super::cel::{Verdict, evaluate};
+use super::super::LogType;
+use super::super::cel::evaluate;
+use super::super::filter::Verdict;
+use super::super::value::Subject;
 use super::flow;
 use crate::error::{CloseReason, ConnectError};
 
 fn verdict(text: &str, flow: &super::Flow) -> Verdict {
     let program = cel::Program::compile(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-    evaluate(&CelFilter { text: text.into(), program }, flow)
+    evaluate(&CelFilter { text: text.into(), program }, &Subject::of_connection(flow, LogType::NotSet, "vm"))
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::error::{CloseReason, ConnectError};
 
 fn subject(flow: &Flow) -> Subject<'_> {
     let now = UNIX_EPOCH + Duration::from_millis(1_795_191_571_437);
-    Subject { flow, log_type: LogType::TcpConnectionEnd, hostname: "vm", now }
+    Subject { now, ..Subject::of_connection(flow, LogType::TcpConnectionEnd, "vm") }
 }
 
 fn operator(operator: Op) -> Piece {
@@ -19,12 +19,23 @@ fn operator(operator: Op) -> Piece {
 }
 
 fn text(flow: &Flow, op: Op) -> String {
-    format::line(&Format::Text(Template([operator(op)].into())), &subject(flow))
+    format::line(&Format::Text(Template([operator(op)].into())), false, &subject(flow))
 }
 
 fn json(flow: &Flow, fields: Vec<(&str, JsonNode)>) -> String {
     let fields = fields.into_iter().map(|(key, node)| (key.into(), node)).collect();
-    format::line(&Format::Json(fields), &subject(flow))
+    format::line(&Format::Json(fields), false, &subject(flow))
+}
+
+fn parsed(text: &str) -> Op {
+    match Template::parse(text).unwrap().0.into_vec().pop() {
+        Some(Piece::Operator { operator, .. }) => operator,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn server_name(option: &str) -> Op {
+    parsed(&format!("%REQUESTED_SERVER_NAME({option})%"))
 }
 
 fn lone(op: Op) -> JsonNode {
@@ -42,7 +53,7 @@ fn what_peers_say_of_themselves_ends_no_line() {
 fn text_as_envoy_wrote_it() {
     let flow = flow();
     let rows = [
-        (Op::RequestedServerName(None), "a.example.com"),
+        (server_name("SNI_ONLY"), "a.example.com"),
         (Op::StartTime(None), "2026-11-20T16:19:31.401Z"),
         (Op::StartTimeLocal(None), "2026-11-20T16:19:31.401+0000"),
         (Op::EmitTime(None), "2026-11-20T16:19:31.437Z"),
@@ -62,7 +73,7 @@ fn text_as_envoy_wrote_it() {
         (Op::CommonDuration("US_CX_END:DS_TX_END:ms".into()), "-"),
         (Op::Protocol, "-"),
         (Op::ResponseCode, "0"),
-        (Op::ResponseCodeDetails, "-"),
+        (Op::ResponseCodeDetails(false), "-"),
         (Op::UpstreamHost, "127.0.0.1:21500"),
         (Op::UpstreamHostName, "127.0.0.1:21500"),
         (Op::UpstreamHostNameWithoutPort, "127.0.0.1"),
@@ -92,9 +103,14 @@ fn text_as_envoy_wrote_it() {
         (Op::Hostname, "vm"),
         (Op::AccessLogType, "TcpConnectionEnd"),
         (Op::Environment("NOPE_NOT_SET".into()), "-"),
-        (Op::DynamicMetadata("a:b".into()), "-"),
+        (parsed("%DYNAMIC_METADATA(a:b)%"), "-"),
         (Op::Tls(TlsOperator { upstream: false, local: false, fact: Fact::Version, format: None }), "-"),
-        (Op::Http("REQ(:PATH)".into()), "-"),
+        (parsed("%REQ(:PATH)%"), "-"),
+        (parsed("%PATH%"), "-"),
+        (parsed("%TRACE_ID%"), "-"),
+        (parsed("%METADATA(ROUTE:a:b)%"), "-"),
+        (parsed("%COALESCE({\"operators\":[\"PROTOCOL\",\"BYTES_SENT\"]})%"), "518"),
+        (parsed("%CEL(source.port + 1)%"), "55767"),
         (Op::TlsJa3Fingerprint, "-"),
     ];
     for (op, expected) in rows {
@@ -122,7 +138,7 @@ fn closes_as_envoy_wrote_them() {
         flow.close = Some(reason.clone());
         assert_eq!(text(&flow, Op::ResponseFlags), short, "{reason:?}");
         assert_eq!(text(&flow, Op::ResponseFlagsLong), long, "{reason:?}");
-        assert_eq!(text(&flow, Op::ResponseCodeDetails), details, "{reason:?}");
+        assert_eq!(text(&flow, Op::ResponseCodeDetails(false)), details, "{reason:?}");
         assert_eq!(text(&flow, Op::CloseReason), reason.as_str());
     }
     let mut reset = flow();
@@ -174,9 +190,9 @@ fn server_names_as_envoy_wrote_them() {
     let mut flow = flow();
     flow.sni = Some((*b"backend{mesh=default}").into());
     assert_eq!(text(&flow, Op::KumaName), sni::kuma::KumaName::decode(b"backend{mesh=default}").unwrap().to_string());
-    assert_eq!(text(&flow, Op::RequestedServerName(Some("HOST_ONLY:ORIG".into()))), "-");
+    assert_eq!(text(&flow, server_name("HOST_FIRST:HOST")), "invalid:backend_mesh_default_");
     flow.sni = None;
-    assert_eq!(text(&flow, Op::RequestedServerName(None)), "-");
+    assert_eq!(text(&flow, server_name("SNI_FIRST")), "-");
     assert_eq!(text(&flow, Op::KumaName), "-");
 }
 
@@ -221,7 +237,7 @@ fn lengths_cut_at_characters() {
     flow.chain = Some(super::chain("aé", config::model::chain::Handler::DirectResponse(bytes::Bytes::new())));
     let cut = |op: Op, length| {
         let piece = Piece::Operator { operator: op, max_length: Some(length) };
-        format::line(&Format::Text(Template([piece].into())), &subject(&flow))
+        format::line(&Format::Text(Template([piece].into())), false, &subject(&flow))
     };
     assert_eq!(cut(Op::FilterChainName, 2), "a");
     assert_eq!(cut(Op::FilterChainName, 3), "aé");

@@ -33,31 +33,37 @@ fn denied() -> Flow {
     flow
 }
 
+fn noted(text: &str) -> Op {
+    match Template::parse(&format!("%DYNAMIC_METADATA({text})%")).unwrap().0.into_vec().pop() {
+        Some(Piece::Operator { operator, .. }) => operator,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn a_denial_as_envoy_wrote_it() {
     let flow = denied();
     let rows = [
         (Op::ConnectionTerminationDetails, "rbac_access_denied_matched_policy[a_b]", None),
-        (Op::DynamicMetadata("envoy.filters.network.rbac:shadow_effective_policy_id".into()), "a b", None),
+        (noted("envoy.filters.network.rbac:shadow_effective_policy_id"), "a b", None),
         (
-            Op::DynamicMetadata("envoy.filters.network.rbac".into()),
+            noted("envoy.filters.network.rbac"),
             r#"{"shadow_effective_policy_id":"a b","shadow_engine_result":"allowed"}"#,
             Some(r#"{"k":{"shadow_effective_policy_id":"a b","shadow_engine_result":"allowed"}}"#),
         ),
-        (Op::DynamicMetadata("envoy.common:access_log_hint".into()), "-", Some(r#"{"k":null}"#)),
+        (noted("envoy.common:access_log_hint"), "-", Some(r#"{"k":null}"#)),
         (Op::RbacPolicy, "a b", None),
         (Op::CloseReason, "rbac_denied", None),
         (Op::ResponseFlags, "-", None),
     ];
     for (operator, text, json) in rows {
         let template = Template([Piece::Operator { operator: operator.clone(), max_length: None }].into());
-        let subject =
-            Subject { flow: &flow, log_type: LogType::NotSet, hostname: "vm", now: std::time::SystemTime::UNIX_EPOCH };
+        let subject = Subject::of_connection(&flow, LogType::NotSet, "vm");
         let fields = [("k".into(), JsonNode::Template(template.clone()))].into();
-        assert_eq!(format::line(&Format::Text(template), &subject).trim_end(), text, "{operator:?}");
+        assert_eq!(format::line(&Format::Text(template), false, &subject).trim_end(), text, "{operator:?}");
         let json = json.map_or_else(|| format!(r#"{{"k":{}}}"#, serde_json::json!(text)), str::to_owned);
         if text != "-" || operator != Op::ResponseFlags {
-            assert_eq!(format::line(&Format::Json(fields), &subject).trim_end(), json, "{operator:?}");
+            assert_eq!(format::line(&Format::Json(fields), false, &subject).trim_end(), json, "{operator:?}");
         }
     }
 }

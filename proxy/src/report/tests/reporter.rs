@@ -75,6 +75,7 @@ fn log(path: &Path, filter: Option<&str>) -> AccessLog {
         filter: filter.map(compile),
         sink: Sink::File(path.into()),
         format: Arc::new(Format::Text(Template(pieces.into()))),
+        omit_empty: false,
     }
 }
 

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::super::{Fact, Operator, TlsOperator};
+use super::super::{Fact, HeaderRef, MetadataRef, MetadataSource, Operator, TlsOperator};
 use super::*;
 
 fn parse(format: &str) -> Vec<Piece> {
@@ -30,18 +30,21 @@ fn arguments_may_hold_anything_up_to_the_end() {
     let time = "%START_TIME(%Y/%m/%dT%H:%M:%S%z (%s))%";
     assert_eq!(parse(time), [operator(Operator::StartTime(Some("%Y/%m/%dT%H:%M:%S%z (%s)".into())))]);
     assert_eq!(parse("%START_TIME%"), [operator(Operator::StartTime(None))]);
+    let path = Box::from([Box::from("b")]);
+    let metadata = Operator::Metadata(MetadataRef { of: MetadataSource::Dynamic, namespace: "a".into(), path });
     assert_eq!(
         parse("%DYNAMIC_METADATA(a:b):7%)"),
-        [Piece::Operator { operator: Operator::DynamicMetadata("a:b".into()), max_length: Some(7) }, literal(")")]
+        [Piece::Operator { operator: metadata, max_length: Some(7) }, literal(")")]
     );
     assert_eq!(parse("%COMMON_DURATION(DS_RX_BEG:DS_TX_END:us)%").len(), 1);
 }
 
 #[test]
 fn what_is_about_http_or_tls_is_known() {
+    let header = HeaderRef { name: "x-a".into(), alternative: Some(":path".into()), without_query: false };
     assert_eq!(
         parse("%REQ(X-A?:PATH):3%"),
-        [Piece::Operator { operator: Operator::Http("REQ(X-A?:PATH)".into()), max_length: Some(3) }]
+        [Piece::Operator { operator: Operator::Request(header), max_length: Some(3) }]
     );
     let tls = |fact, format: Option<&str>| {
         operator(Operator::Tls(TlsOperator { upstream: false, local: false, fact, format: format.map(Into::into) }))
@@ -78,11 +81,25 @@ fn refusals() {
         ("GRPC_STATUS", "X"),
         ("FILTER_STATE", "a:FIELD"),
         ("START_TIME", "%n"),
-        ("REQUESTED_SERVER_NAME", "X"),
+        ("REQUESTED_SERVER_NAME", "HOST_ONLY"),
+        ("METADATA", "X:a:b"),
+        ("QUERY_PARAMS", "X"),
+        ("CEL", "1 +"),
+        ("COALESCE", "{}"),
+        ("COALESCE", r#"{"operators":["REQ(a)","NONSENSE"]}"#),
     ] {
         let expected = FormatError::Argument(name.into(), argument.into());
         assert_eq!(error(&format!("%{name}({argument})%")), expected);
     }
     assert_eq!(error("%REQ()%"), FormatError::NeedsArgument("REQ".into()));
     assert_eq!(parse("%BYTES_SENT()%"), [operator(Operator::BytesSent)]);
+}
+
+#[test]
+fn coalesced_operators_are_operators() {
+    let text = r#"%COALESCE({"operators":[{"command":"REQ","param":"b","max_length":2},"PROTOCOL"]}):3%"#;
+    let header = HeaderRef { name: "b".into(), alternative: None, without_query: false };
+    let inner =
+        [Piece::Operator { operator: Operator::Request(header), max_length: Some(2) }, operator(Operator::Protocol)];
+    assert_eq!(parse(text), [Piece::Operator { operator: Operator::Coalesce(inner.into()), max_length: Some(3) }]);
 }

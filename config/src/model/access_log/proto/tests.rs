@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::access_log::{Operator, Piece};
+use crate::model::access_log::{Filter, Operator, Piece};
 use crate::model::testing::{encode, filter, path, paths};
 
 fn parse(log: &Value) -> Result<(Box<[AccessLog]>, Vec<String>), Rejection> {
@@ -72,8 +72,10 @@ fn cel_filters_are_compiled() {
 
 #[test]
 fn what_is_not_run_is_named() {
-    let (logs, ignored) = parse(&with_filter(json!({"responseFlagFilter": {}}))).unwrap();
-    assert_eq!((logs.len(), &*ignored), (1, &["access_log[0].filter.response_flag_filter".to_owned()][..]));
+    let kind = "envoy.extensions.access_loggers.filters.process_ratelimit.v3.ProcessRateLimitFilter";
+    let (logs, ignored) = parse(&with_filter(json!({"extensionFilter": filter("p", kind, json!({}))}))).unwrap();
+    let at = "access_log[0].filter.extension_filter.typed_config";
+    assert_eq!((logs.len(), &*ignored), (1, &[at.to_owned()][..]));
 
     let otel = "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig";
     let (logs, ignored) = parse(&filter("otel", otel, json!({}))).unwrap();
