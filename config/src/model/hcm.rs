@@ -21,6 +21,7 @@ pub use forward::{
 pub use protocol::{CommonHttp, HeaderCase, Http1Options, Http2Options, Keepalive, Underscores};
 
 use super::access_log::AccessLog;
+use super::http_filter::HttpFilter;
 use super::route::{HeaderMutation, RouteConfiguration};
 use super::tracing::Tracing;
 
@@ -33,6 +34,8 @@ pub struct Manager {
     pub codec: Codec,
     /// Where the routes come from.
     pub routes: Routes,
+    /// `http_filters` but for the last, the router.
+    pub filters: Box<[HttpFilter]>,
     /// The last filter.
     pub router: Router,
     /// Settings of both versions.
@@ -352,6 +355,7 @@ impl Default for Manager {
             stat_prefix: "".into(),
             codec: Codec::default(),
             routes: Routes::Inline(Arc::default()),
+            filters: Box::default(),
             router: Router::default(),
             common: CommonHttp::default(),
             http1: Http1Options::default(),

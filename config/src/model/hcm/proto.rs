@@ -1,7 +1,6 @@
 //! From `HttpConnectionManager`.
 #![allow(deprecated)] // Envoy still honours the fields it deprecates
 
-mod filters;
 mod forward;
 mod protocol;
 mod router;
@@ -19,7 +18,7 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use super::{CommonHttp, Http1Options, Http2Options, Manager};
 use crate::model::access_log::proto::access_logs;
 use crate::model::tcp_proxy::proto::Shared;
-use crate::model::tracing;
+use crate::model::{http_filter, tracing};
 use crate::reject::{Context, Rejection, Unsupported, immaterial};
 use settings::LogFields;
 
@@ -120,7 +119,10 @@ pub(crate) fn manager(cx: &mut Context, shared: &mut Shared, manager: pb::HttpCo
         return Err(cx.reject("original_ip_detection_extensions", why));
     }
     let routes = run!(routes::routes(cx, shared, route_specifier)?);
-    let router = run!(filters::filters(cx, shared, http_filters)?);
+    let last = http_filters.len().saturating_sub(1);
+    let (filters, router) = run!(http_filter::proto::filters(cx, &mut shared.interner, http_filters)?);
+    let router =
+        run!(cx.item("http_filters", last, |cx| { cx.at("typed_config", |cx| router::router(cx, shared, &router)) })?);
     let stream_error = stream_error_on_invalid_http_message.map(|f| f.value);
     let protocols = Protocols::of(cx, common_http_protocol_options, http_protocol_options, http2_protocol_options)?;
     let defaults = Manager::default();
@@ -135,6 +137,7 @@ pub(crate) fn manager(cx: &mut Context, shared: &mut Shared, manager: pb::HttpCo
         codec: settings::codec(cx, codec_type)?,
         stat_prefix: shared.interner.string(&stat_prefix),
         routes,
+        filters,
         router,
         common: protocols.common,
         http1_stream_error: protocols.http1.1.or(stream_error).unwrap_or_default(),

@@ -52,7 +52,6 @@ enum Listed {
 ///
 /// # Errors
 /// One that Envoy refuses, or no router at the end.
-#[allow(dead_code, reason = "the connection manager's conversion calls it")]
 pub(crate) fn filters(cx: &mut Context, interner: &mut Interner, filters: Vec<pb::HttpFilter>) -> Part<Filters> {
     let last = filters.len().saturating_sub(1);
     let (mut passing, mut router, mut unsupported) = (Vec::with_capacity(last), None, None);

@@ -11,9 +11,6 @@ use crate::model::hcm::{Router, UpstreamLogOptions};
 use crate::model::tcp_proxy::proto::Shared;
 use crate::reject::{Context, Rejection, Unsupported, immaterial};
 
-/// Its type.
-pub(super) const TYPE: &str = "envoy.extensions.filters.http.router.v3.Router";
-
 /// Headers that can be checked strictly.
 const CHECKED: [&str; 5] = [
     "x-envoy-upstream-rq-timeout-ms",
