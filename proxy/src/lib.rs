@@ -14,6 +14,7 @@ pub mod http;
 pub mod lifecycle;
 pub mod listener;
 pub mod metrics;
+pub mod overload;
 pub mod permission;
 pub mod process;
 pub mod rbac;

@@ -25,6 +25,7 @@ use crate::lifecycle::reporter;
 use crate::lifecycle::signal::{Action, Driver, Event, Machine};
 use crate::metrics::Registry;
 use crate::metrics::render::{TagSpecifier, Tags};
+use crate::overload;
 use crate::report::{Sinks, sink};
 use crate::runtime::Workers;
 use crate::shared::{Limits, Shared};
@@ -259,6 +260,9 @@ fn assemble(
         drain_time: settings.drain_time,
     };
     let shared = Shared::new(clusters, Arc::clone(registry), Arc::clone(sinks), limits, settings.http.clone());
+    let overload =
+        overload::watch(Arc::clone(&shared.overload), settings.bootstrap.overload.clone(), Arc::clone(registry));
+    drop(tokio::spawn(overload));
     let system = System::new(parts);
     let control_planes = settings.bootstrap.dynamic.control_planes();
     let (drain_time, runtime) = (settings.drain_time, settings.bootstrap.runtime.clone());

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::http::HttpServer;
 use crate::metrics::{Registry, Scope, TlsInspectorStat};
+use crate::overload::Overload;
 use crate::report::Sinks;
 use crate::tls::Contexts;
 use crate::upstream::Clusters;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub sinks: Arc<Sinks>,
     /// Bounds.
     pub limits: Limits,
+    /// How far actions against overload are taken.
+    pub overload: Arc<Overload>,
     /// TLS contexts, those of the clusters too.
     pub tls: Arc<Contexts>,
     /// What serves HTTP; `None`: nothing does, and chains that end in it are refused.
@@ -69,6 +72,7 @@ impl Shared {
             registry,
             sinks,
             limits,
+            overload: Arc::default(),
             http,
             tls_inspector,
             open: AtomicU64::new(0),

@@ -4,6 +4,7 @@
 
 pub mod envoy;
 pub mod kuma;
+pub mod overload;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::core::v3::Node;
 
+use self::overload::Overload;
 use crate::model::address::Address;
 use crate::reject::{Ignored, Rejection};
 use crate::runtime::Layers;
@@ -120,15 +122,6 @@ pub enum TagValue {
     Fixed(Arc<str>),
     /// Envoy's own expression of that name.
     Default,
-}
-
-/// `overload_manager`, and the runtime key that stands for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Overload {
-    /// Connections over all listeners (`global_downstream_max_connections`).
-    pub max_connections: Option<u64>,
-    /// Heap bytes that `fixed_heap` allows.
-    pub max_heap: Option<u64>,
 }
 
 /// Why there is no bootstrap.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::active::Active;
 use super::bind::Bound;
 use crate::connection;
+use crate::metrics::ListenerStat;
 use crate::shared::Shared;
 use crate::stream::Stream;
 
@@ -61,6 +62,7 @@ pub(super) async fn run(
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => break,
+            () = pause(&shared), if shared.overload.stops_accepting() => continue,
             accepted = socket.accept() => accepted,
         };
         match accepted {
@@ -83,7 +85,21 @@ pub(super) async fn run(
     }
 }
 
+/// While no connection is to be accepted.
+async fn pause(shared: &Shared) {
+    /// Between one look and the next.
+    const LOOK: Duration = Duration::from_millis(50);
+    while shared.overload.stops_accepting() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 fn start(accepted: Accepted, active: &Arc<Active>, shared: &Arc<Shared>) {
+    if shared.overload.rejects_connection() {
+        // As Envoy: closed before anything is known of it, and not logged.
+        active.stats.inc(ListenerStat::DownstreamCxOverloadReject);
+        return;
+    }
     tokio::spawn(connection::serve(accepted, Arc::clone(active), Arc::clone(shared)));
 }
 

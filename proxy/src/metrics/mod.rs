@@ -7,7 +7,7 @@
 mod stat;
 mod family;
 mod histogram;
-mod process;
+pub(crate) mod process;
 mod registry;
 pub mod render;
 mod scope;
@@ -24,9 +24,9 @@ pub use registry::Registry;
 pub use scope::{AnyScope, Scope};
 pub use sets::{
     CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
-    ListenerStat, LocalRateLimitStat, ProxyProtocolStat, RbacPolicyStat, RbacShadowStat, RbacStat, RuntimeStat,
-    SdsStat, SecretStat, ServerStat, SslFactoryStat, SslStat, SubscriptionStat, TcpStat, TlsInspectorStat,
-    ZonegateStat,
+    ListenerStat, LocalRateLimitStat, OverloadActionStat, OverloadResourceStat, OverloadStat, ProxyProtocolStat,
+    RbacPolicyStat, RbacShadowStat, RbacStat, RuntimeStat, SdsStat, SecretStat, ServerStat, SslFactoryStat, SslStat,
+    SubscriptionStat, TcpStat, TlsInspectorStat, ZonegateStat,
 };
 pub use stat::{Kind, StatDef, StatSet};
 pub use worker::{current_worker, enter_worker};

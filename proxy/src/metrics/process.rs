@@ -21,6 +21,11 @@ pub(super) fn refresh(server: &Scope<ServerStat>, started: Instant) {
     }
 }
 
+/// Bytes that this process has to itself, as [`refresh`] tells them.
+pub(crate) fn allocated() -> Option<i64> {
+    bytes(&std::fs::read_to_string("/proc/self/status").ok()?, "RssAnon:")
+}
+
 /// A field of `/proc/self/status`, which is in KiB.
 fn bytes(status: &str, field: &str) -> Option<i64> {
     let value = status.lines().find_map(|line| line.strip_prefix(field))?;

@@ -10,9 +10,9 @@ use super::family::{Family, FamilyView};
 use super::scope::{AnyScope, Scope};
 use super::sets::{
     CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
-    ListenerStat, LocalRateLimitStat, ProxyProtocolStat, RbacPolicyStat, RbacShadowStat, RbacStat, RuntimeStat,
-    SdsStat, SecretStat, ServerStat, SslFactoryStat, SslStat, SubscriptionStat, TcpStat, TlsInspectorStat,
-    ZonegateStat,
+    ListenerStat, LocalRateLimitStat, OverloadActionStat, OverloadResourceStat, OverloadStat, ProxyProtocolStat,
+    RbacPolicyStat, RbacShadowStat, RbacStat, RuntimeStat, SdsStat, SecretStat, ServerStat, SslFactoryStat, SslStat,
+    SubscriptionStat, TcpStat, TlsInspectorStat, ZonegateStat,
 };
 use super::sni::SniSeries;
 use super::stat::StatSet;
@@ -30,6 +30,9 @@ pub struct Registry {
     http: Family<HttpStat>,
     proxy_protocols: Family<ProxyProtocolStat>,
     rate_limits: Family<LocalRateLimitStat>,
+    overload: Arc<Scope<OverloadStat>>,
+    overload_actions: Family<OverloadActionStat>,
+    overload_resources: Family<OverloadResourceStat>,
     rbac: Family<RbacStat>,
     rbac_shadow: Family<RbacShadowStat>,
     rbac_policies: Family<RbacPolicyStat>,
@@ -67,6 +70,9 @@ impl Registry {
             http: Family::default(),
             proxy_protocols: Family::default(),
             rate_limits: Family::default(),
+            overload: single(workers),
+            overload_actions: Family::default(),
+            overload_resources: Family::default(),
             rbac: Family::default(),
             rbac_shadow: Family::default(),
             rbac_policies: Family::default(),
@@ -126,6 +132,21 @@ impl Registry {
     /// `local_rate_limit.<prefix>.…`
     pub fn local_rate_limit(&self, prefix: &str) -> Arc<Scope<LocalRateLimitStat>> {
         self.rate_limits.scope(&sanitize(prefix), self.workers)
+    }
+
+    /// `overload.…`
+    pub fn overload(&self) -> Arc<Scope<OverloadStat>> {
+        Arc::clone(&self.overload)
+    }
+
+    /// `overload.<action>.…`
+    pub fn overload_action(&self, name: &str) -> Arc<Scope<OverloadActionStat>> {
+        self.overload_actions.scope(&sanitize(name), self.workers)
+    }
+
+    /// `overload.<resource>.…`
+    pub fn overload_resource(&self, name: &str) -> Arc<Scope<OverloadResourceStat>> {
+        self.overload_resources.scope(&sanitize(name), self.workers)
     }
 
     /// `<prefix>.rbac.…`; Envoy takes the prefix as it is.
@@ -253,6 +274,8 @@ impl Registry {
         self.http.reset();
         self.proxy_protocols.reset();
         self.rate_limits.reset();
+        self.overload_actions.reset();
+        self.overload_resources.reset();
         self.rbac.reset();
         self.rbac_shadow.reset();
         self.rbac_policies.reset();
@@ -282,6 +305,9 @@ impl Registry {
         see(self.listeners.view());
         see(one(&self.listener_manager));
         see(self.rate_limits.view());
+        see(one(&self.overload));
+        see(self.overload_actions.view());
+        see(self.overload_resources.view());
         see(self.proxy_protocols.view());
         see(self.rbac.view());
         see(self.rbac_shadow.view());

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::super::overload::MonitoredResource;
 use super::super::{Source, TagValue};
 use super::*;
 use crate::snapshot::Kind;
@@ -113,7 +114,7 @@ fn what_is_not_honoured_is_listed() {
 stats_sinks: [{name: s}]
 flags_path: /x
 layered_runtime: {layers: [{name: a, static_layer: {re2.max_program_size.error_level: 1, other: 2}}, {name: d, disk_layer: {}}]}
-overload_manager: {resource_monitors: [{name: h, typed_config: {'@type': x/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 7}}], actions: [{name: a, triggers: [{name: h, threshold: {value: 1}}]}]}
+overload_manager: {resource_monitors: [{name: h, typed_config: {'@type': x/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig, max_heap_size_bytes: 7}}], actions: [{name: envoy.overload_actions.reset_high_memory_stream, triggers: [{name: h, threshold: {value: 1}}]}]}
 ");
     let paths: Vec<_> = bootstrap.ignored.iter().map(|i| i.path.to_string()).collect();
     assert_eq!(
@@ -123,10 +124,39 @@ overload_manager: {resource_monitors: [{name: h, typed_config: {'@type': x/envoy
             "stats_sinks",
             "layered_runtime.layers[0].static_layer",
             "layered_runtime.layers[1].disk_layer",
-            "overload_manager.actions"
+            "overload_manager.actions[0].name"
         ]
     );
-    assert_eq!(bootstrap.overload.max_heap, Some(7));
+    assert_eq!(bootstrap.overload.monitors[0].resource, MonitoredResource::Heap(7));
+}
+
+#[test]
+fn overload_actions() {
+    let manager = |actions: &str| {
+        format!(
+            "overload_manager: {{refresh_interval: 0.25s, resource_monitors: [{{name: i, typed_config: {{'@type': \
+             x/envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig, filename: /f}}}}], \
+             actions: [{actions}]}}"
+        )
+    };
+    let overload = ok(&manager(
+        "{name: envoy.overload_actions.reduce_timeouts, triggers: [{name: i, scaled: {scaling_threshold: 0.5, \
+         saturation_threshold: 1}}], typed_config: {'@type': x/envoy.config.overload.v3.ScaleTimersOverloadActionConfig, \
+         timer_scale_factors: [{timer: HTTP_DOWNSTREAM_CONNECTION_IDLE, min_timeout: 2s}]}}",
+    ))
+    .overload;
+    assert_eq!(overload.refresh_interval, Some(Duration::from_millis(250)));
+    assert_eq!(overload.monitors[0].resource, MonitoredResource::Injected("/f".into()));
+    assert_eq!(overload.actions[0].triggers[0].scale(0.75), 0.5);
+    for (actions, expected) in [
+        ("{name: envoy.overload_actions.x, triggers: [{name: i, threshold: {value: 1}}]}", "unknown overload action"),
+        ("{name: envoy.overload_actions.shrink_heap, triggers: [{name: x, threshold: {value: 1}}]}", "unknown trigger"),
+        ("{name: envoy.overload_actions.shrink_heap, triggers: [{name: i, threshold: {value: 2}}]}", "[0, 1]"),
+        ("{name: envoy.overload_actions.shrink_heap}", "at least 1"),
+    ] {
+        let text = refused(&manager(actions));
+        assert!(text.contains(expected), "{actions}\n  said {text}");
+    }
 }
 
 #[test]
@@ -248,8 +278,9 @@ fn kumas_goldens() {
                 ads.metadata.iter().any(|m| matches!(&m.value, Secret::File(p) if p == Path::new("/path/to/file")));
             assert_eq!(from_file, filename, "{place}");
             let ignored: Vec<_> = bootstrap.ignored.iter().map(|i| i.path.to_string()).collect();
-            let expected: &[&str] = if text.contains("shrink_heap") { &["overload_manager.actions"] } else { &[] };
-            assert_eq!(ignored, expected, "{place}");
+            assert!(ignored.is_empty(), "{place}: {ignored:?}");
+            let actions = usize::from(text.contains("shrink_heap")) * 2;
+            assert_eq!(bootstrap.overload.actions.len(), actions, "{place}");
             let tags: Vec<_> = bootstrap.stats.tags.iter().filter(|t| matches!(t.value, TagValue::Regex(_))).collect();
             assert!(tags.len() >= 4, "{place}");
             count += 1;

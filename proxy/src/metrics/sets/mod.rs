@@ -15,8 +15,8 @@ pub use listener::{ListenerStat, LocalRateLimitStat, ProxyProtocolStat, TlsInspe
 pub use own::{CloseStat, SecretStat, ZonegateStat};
 pub use rbac::{RbacPolicyStat, RbacShadowStat, RbacStat};
 pub use server::{
-    ClusterManagerStat, ControlPlaneStat, FilesystemStat, ListenerManagerStat, RuntimeStat, SdsStat, ServerStat,
-    SubscriptionStat,
+    ClusterManagerStat, ControlPlaneStat, FilesystemStat, ListenerManagerStat, OverloadActionStat,
+    OverloadResourceStat, OverloadStat, RuntimeStat, SdsStat, ServerStat, SubscriptionStat,
 };
 pub use ssl::{SslFactoryStat, SslStat};
 pub use tcp::TcpStat;

@@ -124,3 +124,28 @@ stat_set! {
         counter OverrideDirNotExists = "override_dir_not_exists",
     }
 }
+
+stat_set! {
+    /// `overload.…`
+    pub enum OverloadStat at "overload." {
+        histogram RefreshIntervalDelay = "refresh_interval_delay" [when_used],
+    }
+}
+
+stat_set! {
+    /// `overload.<action>.…`
+    pub enum OverloadActionStat at "overload." {
+        gauge Active = "active",
+        gauge ScalePercent = "scale_percent",
+        counter ShrinkCount = "shrink_count" [when_used],
+    }
+}
+
+stat_set! {
+    /// `overload.<resource>.…`
+    pub enum OverloadResourceStat at "overload." {
+        gauge Pressure = "pressure",
+        counter FailedUpdates = "failed_updates",
+        counter SkippedUpdates = "skipped_updates",
+    }
+}
