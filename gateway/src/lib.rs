@@ -7,6 +7,7 @@
 pub mod http;
 pub mod reach;
 pub mod route;
+pub mod upstream;
 
 use config::bootstrap::kuma::ProxyType;
 use proxy::app::Role;

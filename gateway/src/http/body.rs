@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use proxy::report::http::Flag;
 
 /// A body that somebody has wrapped.
 pub type Boxed = Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError> + Send>>;
@@ -42,6 +43,9 @@ pub enum BodyError {
     /// It is larger than allowed; the details string.
     #[error("{0}")]
     TooLarge(&'static str),
+    /// The upstream, or our limits on it: the response flag and the details string.
+    #[error("{1}")]
+    Upstream(Flag, Box<str>),
     /// We gave it up; the details string.
     #[error("{0}")]
     Aborted(&'static str),

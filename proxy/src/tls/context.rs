@@ -3,6 +3,7 @@
 //! The data path reads an `ArcSwap`. A handshake goes on with what it began with, and established connections do not
 //! look here at all: a rotation touches neither.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
@@ -38,6 +39,8 @@ pub enum NotReady {
 pub(crate) struct Context<C, T> {
     config: Arc<C>,
     state: ArcSwap<Result<Arc<T>, NotReady>>,
+    /// Rotations so far.
+    version: AtomicU64,
     /// Told of rotations.
     told: Mutex<Vec<Weak<Scope<SslFactoryStat>>>>,
 }
@@ -57,7 +60,8 @@ pub(crate) trait Configured: Sized {
 impl<C: Configured<Ready = T>, T> Context<C, T> {
     pub(super) fn new(config: &Arc<C>, secrets: &Secrets) -> Arc<Self> {
         let state = config.build(secrets).map(Arc::new);
-        Arc::new(Self { config: Arc::clone(config), state: ArcSwap::from_pointee(state), told: Mutex::default() })
+        let (version, told) = Default::default();
+        Arc::new(Self { config: Arc::clone(config), state: ArcSwap::from_pointee(state), version, told })
     }
 
     /// Takes over the secrets, if one of its own is among the changed.
@@ -73,6 +77,7 @@ impl<C: Configured<Ready = T>, T> Context<C, T> {
             }
             state => self.state.store(Arc::new(state.map(Arc::new))),
         }
+        self.version.fetch_add(1, Ordering::Relaxed);
         for scope in self.told.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
             scope.inc(SslFactoryStat::SslContextUpdateBySds);
         }
@@ -83,6 +88,11 @@ impl<C, T> Context<C, T> {
     /// As configured.
     pub(crate) fn config(&self) -> &Arc<C> {
         &self.config
+    }
+
+    /// Rotations so far: connections of before used something else.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
     }
 
     /// What a handshake that begins now uses.

@@ -223,6 +223,7 @@ impl Cluster {
     pub(super) fn retire(&self) {
         drop(self.lock().take());
         let hosts = self.hosts.load();
+        hosts.hosts().for_each(|host| host.drain());
         if closes_removed(&hosts.entry().cluster) {
             hosts.hosts().for_each(|host| host.remove());
         }
@@ -243,6 +244,7 @@ impl Cluster {
         let entry = Arc::clone(set.entry());
         self.count(&set, &before, added + removed.len());
         self.hosts.store(Arc::new(set));
+        removed.iter().for_each(|host| host.drain());
         if closes_removed(&entry.cluster) {
             removed.iter().for_each(|host| host.remove());
         }

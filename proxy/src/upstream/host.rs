@@ -8,10 +8,11 @@ use arc_swap::ArcSwap;
 use config::model::address::Address;
 use config::model::endpoint::{Endpoint, Health, HealthCheckOverride, Locality};
 use config::model::metadata::{Fields, Metadata, Value};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::outlier::monitor::Monitor;
-use super::transport::Transport;
+use super::transport::{Transport, TransportVersion};
 
 /// One endpoint of one cluster.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub struct Host {
     answers: [AtomicU64; 3],
     monitor: OnceLock<Box<Monitor>>,
     removal: OnceLock<CancellationToken>,
+    drain: OnceLock<watch::Sender<()>>,
 }
 
 /// What the configuration says of an endpoint besides address and weight. Shared by neighbours that agree in it.
@@ -155,6 +157,7 @@ impl Host {
             answers: Default::default(),
             monitor: OnceLock::new(),
             removal: OnceLock::new(),
+            drain: OnceLock::new(),
         }
     }
 
@@ -171,6 +174,16 @@ impl Host {
     /// What the configuration says of it.
     pub fn detail(&self) -> Arc<Detail> {
         self.detail.load_full()
+    }
+
+    /// What connections opened now use.
+    pub fn transport_version(&self) -> TransportVersion {
+        self.detail.load().transport.version()
+    }
+
+    /// Connections opened now use that.
+    pub fn has_transport(&self, version: &TransportVersion) -> bool {
+        version.is_that_of(&self.detail.load().transport)
     }
 
     /// The same, if there are further addresses to connect to.
@@ -284,6 +297,18 @@ impl Host {
         self.removal.get_or_init(CancellationToken::new)
     }
 
+    /// Changes whenever pooled connections to it should end as soon as nothing is on them: it is no longer in its
+    /// cluster, or it turned unhealthy (a new connection may fare better), as in Envoy.
+    pub fn drained(&self) -> watch::Receiver<()> {
+        self.drain.get_or_init(|| watch::Sender::new(())).subscribe()
+    }
+
+    pub(super) fn drain(&self) {
+        if let Some(drain) = self.drain.get() {
+            drain.send_replace(());
+        }
+    }
+
     pub(super) fn remove(&self) {
         self.removed().cancel();
     }
@@ -295,7 +320,11 @@ impl Host {
         } else {
             self.flags.fetch_and(!flag.bit(), Ordering::AcqRel)
         };
-        (before & flag.bit() != 0) != on
+        let changed = (before & flag.bit() != 0) != on;
+        if changed && on && matches!(flag, Flag::FailedActiveHc | Flag::FailedOutlierCheck) {
+            self.drain();
+        }
+        changed
     }
 
     /// Takes over what a new configuration says; history stays.

@@ -43,4 +43,7 @@ pub use host::{End, Fitness, Flag, Host};
 pub use host_set::HostSet;
 pub use outlier::Outcome;
 pub use permit::{Lease, Pending};
-pub use request::{Codec, ConnectionPermit, PoolPermit, PooledLease, Queued, RequestPermit, RetryPermit};
+pub use request::{
+    Codec, ConnectionEnd, ConnectionPermit, PoolPermit, PooledLease, Queued, RequestPermit, RetryPermit,
+};
+pub use transport::TransportVersion;

@@ -2,7 +2,6 @@
 //! host. All give themselves back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use config::model::cluster::Priority;
 use tokio_util::sync::CancellationToken;
@@ -202,15 +201,23 @@ pub struct PooledLease {
     attempt: Attempt,
     /// Given back last.
     _permit: ConnectionPermit,
-    by_peer: bool,
-    requests: AtomicU32,
-    active: AtomicU32,
+    end: ConnectionEnd,
+}
+
+/// How a pooled connection ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionEnd {
+    /// The endpoint closed it.
+    pub by_peer: bool,
+    /// A request was on it.
+    pub busy: bool,
+    /// Requests that it took.
+    pub requests: u32,
 }
 
 impl PooledLease {
     pub(super) fn new(attempt: Attempt, permit: ConnectionPermit) -> Self {
-        let (requests, active) = Default::default();
-        Self { attempt, _permit: permit, by_peer: false, requests, active }
+        Self { attempt, _permit: permit, end: ConnectionEnd::default() }
     }
 
     /// The cluster.
@@ -231,30 +238,9 @@ impl PooledLease {
         });
     }
 
-    /// A request begins on it; how many there were before it.
-    pub fn begin(&self) -> u32 {
-        self.active.fetch_add(1, Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// A request on it is over.
-    pub fn end(&self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Requests on it now.
-    pub fn active(&self) -> u32 {
-        self.active.load(Ordering::Relaxed)
-    }
-
-    /// Requests on it so far.
-    pub fn requests(&self) -> u32 {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    /// The endpoint closes first: the end will count as remote.
-    pub fn closed_by_peer(&mut self) {
-        self.by_peer = true;
+    /// It is closed.
+    pub fn close(mut self, end: ConnectionEnd) {
+        self.end = end;
     }
 
     /// Cancelled when the endpoint is removed and the cluster closes connections then; `None` for all other clusters.
@@ -265,8 +251,8 @@ impl PooledLease {
 
 impl Drop for PooledLease {
     fn drop(&mut self) {
-        count_end(&self.attempt, self.by_peer, *self.active.get_mut() > 0);
-        let requests = u64::from(*self.requests.get_mut());
-        self.cluster().stats().record(ClusterStat::UpstreamRqPerCx, requests);
+        let ConnectionEnd { by_peer, busy, requests } = self.end;
+        count_end(&self.attempt, by_peer, busy);
+        self.cluster().stats().record(ClusterStat::UpstreamRqPerCx, u64::from(requests));
     }
 }

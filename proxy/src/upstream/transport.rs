@@ -47,6 +47,23 @@ impl PartialEq for Transport {
     }
 }
 
+/// With what a host is spoken to at one moment: new connections differ from old ones where this does.
+#[derive(Clone, Debug)]
+pub struct TransportVersion(Option<(Arc<ClientContext>, u64)>);
+
+impl TransportVersion {
+    /// A connection opened now would use the same configuration, certificate and trust.
+    pub(super) fn is_that_of(&self, transport: &Transport) -> bool {
+        match (&self.0, transport) {
+            (None, Transport::Raw | Transport::Unsupported) => true,
+            (Some((context, version)), Transport::Tls(tls)) => {
+                Arc::ptr_eq(context, &tls.context) && *version == tls.context.version()
+            }
+            _ => false,
+        }
+    }
+}
+
 /// All transports of a cluster; nothing, where there is none but plain bytes.
 #[derive(Debug, Default)]
 pub(super) struct Transports(Option<Box<Choice>>);
@@ -89,6 +106,14 @@ impl Transport {
                 Self::Tls(Arc::new(Upstream { context, stats, factory, contexts: Arc::clone(contexts) }))
             }
         }
+    }
+
+    /// What connections opened now use.
+    pub(super) fn version(&self) -> TransportVersion {
+        TransportVersion(match self {
+            Self::Raw | Self::Unsupported => None,
+            Self::Tls(tls) => Some((Arc::clone(&tls.context), tls.context.version())),
+        })
     }
 
     /// Makes of a connected socket what the host is spoken to over. No deadline is kept here. `side` gets what became of

@@ -143,6 +143,7 @@ stat_set! {
         histogram UpstreamCxConnectMs = "upstream_cx_connect_ms",
         histogram UpstreamCxLengthMs = "upstream_cx_length_ms",
         histogram UpstreamRqPerCx = "upstream_rq_per_cx",
+        histogram UpstreamRqTime = "upstream_rq_time" [when_used],
         gauge CircuitBreakersDefaultRemainingCx = "circuit_breakers.default.remaining_cx" [when_used],
         gauge CircuitBreakersDefaultRemainingCxPools = "circuit_breakers.default.remaining_cx_pools" [when_used],
         gauge CircuitBreakersDefaultRemainingPending = "circuit_breakers.default.remaining_pending" [when_used],

@@ -1,0 +1,28 @@
+//! Requests to endpoints: Envoy's router.
+//!
+//! ```text
+//! forward -> cluster -> circuit breakers -> host -> pool (or a new connection) -> hyper -> answer, its body streamed
+//! ```
+
+#![allow(dead_code)] // retries and upgrades are on their way
+
+mod answer;
+mod attempt;
+mod clock;
+mod codec;
+mod grpc;
+mod io;
+mod outgoing;
+mod pool;
+mod request;
+mod reset;
+mod response;
+mod router;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod timeouts;
+
+pub use pool::Pools;
+pub use router::{Job, route};
