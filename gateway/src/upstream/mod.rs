@@ -10,6 +10,7 @@ mod answer;
 mod attempt;
 mod clock;
 mod codec;
+mod forward;
 mod grpc;
 mod io;
 mod outgoing;
@@ -24,5 +25,6 @@ mod testing;
 mod tests;
 mod timeouts;
 
+pub use forward::forward;
 pub use pool::Pools;
 pub use router::{Job, route};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use config::model::hcm::Router as Options;
 use config::model::metadata::Fields;
 use config::model::route::{Forward, Priority as RoutePriority};
+use http::header::SET_COOKIE;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use proxy::metrics::ClusterStat;
@@ -24,6 +25,7 @@ use super::pool::{Key, Order, Pools};
 use super::reset::{Reason, Reset};
 use super::{grpc, response, timeouts};
 use crate::http::{Body, Reply};
+use crate::route::hash::Hash;
 
 /// A request and where it is to go.
 #[derive(Debug)]
@@ -40,8 +42,8 @@ pub struct Job<'a> {
     pub cluster: &'a Arc<str>,
     /// `metadata_match` of route and weighted cluster.
     pub metadata_match: Option<&'a Fields>,
-    /// Of the hash policy.
-    pub hash: Option<u64>,
+    /// Of the hash policy, with the cookies it made.
+    pub hash: Hash,
     /// The router filter's settings.
     pub options: &'a Options,
     /// Certificates are kept, for logs that ask for them.
@@ -105,7 +107,7 @@ impl Router<'_> {
     }
 
     fn pick(&mut self) -> Result<Arc<Host>, Reply> {
-        let pick = Pick { metadata_match: self.job.metadata_match, hash: self.job.hash, ..Pick::default() };
+        let pick = Pick { metadata_match: self.job.metadata_match, hash: self.job.hash.value, ..Pick::default() };
         self.cluster.pick(&pick).map_err(|error| match error {
             PickError::NoHealthyUpstream => Reply::new(StatusCode::SERVICE_UNAVAILABLE, "no_healthy_upstream")
                 .body("no healthy upstream")
@@ -145,6 +147,9 @@ impl Router<'_> {
         }
         let ended = body.is_end_stream();
         let deferred = self.count(&host, status, grpc_status, ended);
+        for cookie in std::mem::take(&mut self.job.hash.cookies) {
+            head.headers.append(SET_COOKIE, cookie);
+        }
         self.job.flow.details = "via_upstream".into();
         let stream = Stream { conduit, permit, source: self.source.take(), clock: self.clock, deferred };
         Response::from_parts(head, pass_on(body, stream))

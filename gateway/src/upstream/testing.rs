@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Job, Pools, route};
 use crate::http::{Body, Reply};
+use crate::route::hash::Hash;
 use crate::route::testing::configuration;
 
 pub(super) const NAME: &str = "backend";
@@ -134,7 +135,7 @@ impl Bed {
             route: &self.route,
             cluster: &cluster,
             metadata_match: None,
-            hash: None,
+            hash: Hash::default(),
             options: &self.options,
             certificates: false,
         };
