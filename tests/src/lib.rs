@@ -14,6 +14,7 @@ pub mod ca;
 pub mod client;
 pub mod compare;
 pub mod control_plane;
+pub mod differential;
 pub mod envoy;
 pub mod hello;
 pub mod http;
