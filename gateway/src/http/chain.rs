@@ -6,6 +6,7 @@ use std::time::Duration;
 use config::model::hcm::Manager;
 use proxy::http::{HttpChain, HttpConnection, Serving};
 use proxy::metrics::{HttpStat, Scope};
+use proxy::report::HttpLogs;
 use proxy::shared::Shared;
 
 use super::connection;
@@ -21,12 +22,15 @@ pub struct Chain {
     pub stats: Arc<Scope<HttpStat>>,
     /// The chain ends TLS.
     pub tls: bool,
+    /// Its access logs.
+    pub logs: HttpLogs,
 }
 
 impl Chain {
     pub(super) fn new(manager: &Arc<Manager>, tls: bool, shared: &Shared) -> Arc<Self> {
         let stats = shared.registry.http(&manager.stat_prefix);
-        Arc::new(Self { manager: Arc::clone(manager), stats, tls })
+        let logs = HttpLogs::new(&manager.access_logs, &shared.sinks, &shared.registry);
+        Arc::new(Self { manager: Arc::clone(manager), stats, tls, logs })
     }
 
     /// What a head of HTTP/1 may have.
@@ -39,11 +43,6 @@ impl Chain {
             chunked_length: http1.allow_chunked_length,
             any_method: http1.allow_custom_methods,
         }
-    }
-
-    /// Somebody reads the heads of answers when they are through.
-    pub(super) fn is_logged(&self) -> bool {
-        !self.manager.access_logs.is_empty()
     }
 
     /// How long a head may take; Envoy's timers for requests and streams run from its first byte, too.

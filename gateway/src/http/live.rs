@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::{HeaderMap, StatusCode};
 use proxy::control::{Control, Kill, Registered};
 use proxy::metrics::HttpStat;
+use proxy::report::LogType;
 use proxy::report::http::{Flag, Protocol};
 
 use super::body::BodyError;
@@ -216,6 +217,7 @@ impl Drop for Live {
             }
         }
         chain.stats.dec(HttpStat::DownstreamRqActive);
+        chain.logs.write(flow, LogType::DownstreamEnd);
         self.context.end();
     }
 }

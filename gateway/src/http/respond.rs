@@ -103,7 +103,11 @@ pub(super) fn send(mut live: Box<Live>, response: Response<Body>) -> Response<Ou
     charge(&live.exchange, parts.status);
     let exchange = &mut live.exchange;
     // Only logs and spans read it again.
-    let headers = if exchange.chain.is_logged() { parts.headers.clone() } else { HeaderMap::new() };
+    let logs = &exchange.chain.logs;
+    let headers = if logs.is_empty() { HeaderMap::new() } else { logs.needs().response.pick(&parts.headers) };
+    if logs.needs().wire {
+        exchange.flow.wire.answered(parts.status, &parts.headers, http1);
+    }
     exchange.flow.response = Some(ResponseHead { status: parts.status, headers });
     let none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let bare = upgraded || none || exchange.flow.request.method == Method::HEAD || body.is_end_stream();

@@ -69,6 +69,9 @@ fn begin(context: Arc<Context>, mut request: Request<Incoming>) -> (Box<Live>, B
     if let Some(begun) = context.head_begun() {
         flow.start = begun;
     }
+    if context.chain.logs.needs().wire {
+        flow.wire.asked(&flow.request, protocol != Protocol::Http2);
+    }
     let exchange = Exchange {
         flow,
         chain: Arc::clone(&context.chain),

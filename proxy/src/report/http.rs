@@ -92,14 +92,55 @@ pub struct HttpFlow {
 /// Bytes of one exchange on the wire, as far as the codec tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wire {
-    /// All bytes received.
+    /// All bytes received, without bodies of the client's side, which are counted beside.
     pub received: u64,
-    /// All bytes sent.
+    /// All bytes sent, without those either.
     pub sent: u64,
     /// Bytes of heads and trailers received.
     pub headers_received: u64,
     /// Bytes of heads and trailers sent.
     pub headers_sent: u64,
+}
+
+impl Wire {
+    /// Counts the head of a request as it came, before anything is changed in it. Of HTTP/2 as if nothing were packed.
+    pub fn asked(&mut self, head: &RequestHead, http1: bool) {
+        // What Envoy's HTTP/1 codec counts: names, values and 3 for each line.
+        let line = if http1 { 3 } else { 0 };
+        let mut headers = lines(&head.headers, line);
+        if http1 {
+            headers += "host".len() + head.authority.len() + line;
+        } else {
+            let pseudo = [":method", ":scheme", ":authority", ":path"];
+            headers += pseudo.iter().filter_map(|name| Some(name.len() + head.get(name)?.len())).sum::<usize>();
+        }
+        self.headers_received += headers as u64;
+        let (line, count) = match http1 {
+            true => (
+                head.method.as_str().len() + head.path.as_str().len() + " HTTP/1.1\r\n\r\n ".len(),
+                head.headers.len() + 1,
+            ),
+            false => (0, 0),
+        };
+        self.received += (headers + line + count) as u64;
+    }
+
+    /// Counts the head of an answer.
+    pub fn answered(&mut self, status: ::http::StatusCode, headers: &HeaderMap, http1: bool) {
+        let reason = status.canonical_reason().unwrap_or_default();
+        let (line, own) = match http1 {
+            true => (4, "HTTP/1.1 200 \r\n\r\n".len() + reason.len()),
+            false => (0, ":status200".len()),
+        };
+        let headers = lines(headers, line) + if http1 { 0 } else { own };
+        self.headers_sent += headers as u64;
+        self.sent += (headers + if http1 { own } else { 0 }) as u64;
+    }
+}
+
+/// Names and values, and so much for each.
+fn lines(headers: &HeaderMap, each: usize) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + each).sum()
 }
 
 /// Points in time, named as by `%COMMON_DURATION%`.
