@@ -216,3 +216,6 @@ impl Protocols {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
