@@ -1,0 +1,3 @@
+//! Which endpoint is chosen and which counts as fit, beside real Envoy with the same configuration.
+
+mod health;
