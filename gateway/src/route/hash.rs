@@ -74,8 +74,9 @@ fn combined(
 /// All values, in an order that is not the client's: one after the other, each with the hash so far as its seed.
 fn header_hash(name: &HeaderKey, rewrite: Option<&RegexRewrite>, flow: &HttpFlow) -> Option<u64> {
     let rewritten = |value: &[u8]| rewrite.map_or_else(|| value.to_vec(), |rewrite| rewrite.replace_all(value));
-    let HeaderKey::Name(name) = name else {
-        return header::request_value(name, &flow.request).map(|value| xxh64(&rewritten(&value), 0));
+    let name = match header::pseudo(name) {
+        Ok(name) => name,
+        Err(name) => return flow.request.get(name).map(|value| xxh64(&rewritten(value), 0)),
     };
     let mut values = flow.request.headers.get_all(name).iter().map(HeaderValue::as_bytes);
     let (first, second) = (values.next()?, values.next());

@@ -1,10 +1,10 @@
 //! Headers as `HeaderMatcher` sees them.
 
-use std::borrow::Cow;
-
 use config::model::route::{HeaderKey, HeaderMatch, HeaderTest};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use proxy::report::http::{RequestHead, ResponseHead, joined};
+
+use super::inline::Side;
 
 /// Whether all of them hold for a request.
 pub fn request_matches(matches: &[HeaderMatch], head: &RequestHead) -> bool {
@@ -13,53 +13,58 @@ pub fn request_matches(matches: &[HeaderMatch], head: &RequestHead) -> bool {
 
 /// Whether one holds for a request.
 pub fn request_match(one: &HeaderMatch, head: &RequestHead) -> bool {
-    one_matches(one, request_value(&one.name, head))
+    match pseudo(&one.name) {
+        Ok(name) => holds(one, &head.headers, (name, Side::Request)),
+        Err(name) => holds_for(one, head.get(name).into_iter()),
+    }
 }
 
 /// Whether one holds for an answer.
 pub fn response_match(one: &HeaderMatch, head: &ResponseHead) -> bool {
-    let value = match &one.name {
-        HeaderKey::Status => Some(Cow::Borrowed(head.status.as_str().as_bytes())),
-        HeaderKey::Name(name) => joined(&head.headers, name.as_str()),
-        HeaderKey::Method | HeaderKey::Path | HeaderKey::Authority | HeaderKey::Scheme | HeaderKey::Protocol => None,
-    };
-    one_matches(one, value)
+    match (pseudo(&one.name), &one.name) {
+        (Ok(name), _) => holds(one, &head.headers, (name, Side::Response)),
+        (Err(_), HeaderKey::Status) => holds_for(one, [head.status.as_str().as_bytes()].into_iter()),
+        (Err(_), _) => holds_for(one, std::iter::empty()),
+    }
 }
 
-/// The value of a request's header; several are joined by a comma. `None`: there is none.
-pub fn request_value<'a>(name: &HeaderKey, head: &'a RequestHead) -> Option<Cow<'a, [u8]>> {
-    let pseudo = |name| head.get(name).map(Cow::Borrowed);
-    match name {
-        HeaderKey::Method => pseudo(":method"),
-        HeaderKey::Path => pseudo(":path"),
-        HeaderKey::Authority => pseudo(":authority"),
-        HeaderKey::Scheme => pseudo(":scheme"),
-        HeaderKey::Protocol => pseudo(":protocol"),
-        HeaderKey::Status => None,
-        HeaderKey::Name(name) => joined(&head.headers, name.as_str()),
+/// A header's name, or that of a pseudo header.
+pub(super) fn pseudo(key: &HeaderKey) -> Result<&HeaderName, &'static str> {
+    match key {
+        HeaderKey::Method => Err(":method"),
+        HeaderKey::Path => Err(":path"),
+        HeaderKey::Authority => Err(":authority"),
+        HeaderKey::Scheme => Err(":scheme"),
+        HeaderKey::Protocol => Err(":protocol"),
+        HeaderKey::Status => Err(":status"),
+        HeaderKey::Name(name) => Ok(name),
     }
 }
 
 /// The first value of a header.
-pub(super) fn first<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a [u8]> {
-    headers.get(name).map(http::HeaderValue::as_bytes)
+pub(super) fn first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    headers.get(name).map(HeaderValue::as_bytes)
 }
 
-fn one_matches(one: &HeaderMatch, value: Option<Cow<'_, [u8]>>) -> bool {
-    if let HeaderTest::Present(present) = one.test {
-        let is_there = value.is_some() || one.missing_is_empty;
-        return (is_there == present) != one.invert;
+fn holds(one: &HeaderMatch, headers: &HeaderMap, (name, side): (&HeaderName, Side)) -> bool {
+    match side.is_one_line(name) {
+        // What Envoy keeps on one line is looked at as one.
+        true => holds_for(one, joined(headers, name.as_str()).as_deref().into_iter()),
+        false => holds_for(one, headers.get_all(name).iter().map(HeaderValue::as_bytes)),
     }
-    let value = match value {
-        Some(value) => value,
-        None if one.missing_is_empty => Cow::Borrowed(&b""[..]),
-        // Whatever is asked of the value, and also of its contrary.
-        None => return false,
-    };
-    let matches = match &one.test {
-        HeaderTest::Present(_) => true,
-        HeaderTest::Text(text) => text.matches(&value),
-        HeaderTest::Range(start, end) => integer(&value).is_some_and(|n| (*start..*end).contains(&n)),
+}
+
+/// One of the values must match, of several lines any. Without any line it does not match, nor the contrary.
+fn holds_for<'a>(one: &HeaderMatch, mut values: impl Iterator<Item = &'a [u8]>) -> bool {
+    let first = values.next().or(one.missing_is_empty.then_some(b""));
+    let matches = match (&one.test, first) {
+        (HeaderTest::Present(present), first) => first.is_some() == *present,
+        (_, None) => return false,
+        (HeaderTest::Text(text), Some(first)) => text.matches(first) || values.any(|value| text.matches(value)),
+        (HeaderTest::Range(start, end), Some(first)) => {
+            let within = |value| integer(value).is_some_and(|n| (*start..*end).contains(&n));
+            within(first) || values.any(within)
+        }
     };
     matches != one.invert
 }
@@ -98,8 +103,18 @@ mod tests {
     #[test]
     fn ranges_are_half_open() {
         let range = "{name: x, range_match: {start: -10, end: 5}}";
-        let rows =
-            [("-10", true), ("4", true), ("5", false), ("-11", false), ("1x", false), ("", false), (" 3 ", true)];
+        let rows = [
+            ("-10", true),
+            ("4", true),
+            ("5", false),
+            ("-11", false),
+            ("1x", false),
+            ("", false),
+            (" 3 ", true),
+            ("+3", true),
+            ("-0", true),
+            ("0x3", false),
+        ];
         for (value, expected) in rows {
             assert_eq!(holds(range, &[("x", value)]), expected, "{value}");
         }
@@ -117,8 +132,25 @@ mod tests {
     }
 
     #[test]
-    fn several_values_are_joined() {
-        assert!(holds("{name: x, exact_match: 'a,b'}", &[("x", "a"), ("x", "b")]));
+    fn any_of_several_lines_matches() {
+        let two = [("x", "a"), ("x", "b")];
+        assert!(holds("{name: x, exact_match: b}", &two) && !holds("{name: x, exact_match: 'a,b'}", &two));
+        assert!(!holds("{name: x, exact_match: b, invert_match: true}", &two));
+        assert!(holds("{name: x, exact_match: c, invert_match: true}", &two));
+        assert!(holds("{name: x, range_match: {start: 2, end: 3}}", &[("x", "1"), ("x", "2")]));
+    }
+
+    #[test]
+    fn lines_that_envoy_joins_are_one() {
+        let two = [("accept", "a"), ("accept", "b")];
+        assert!(holds("{name: accept, exact_match: 'a,b'}", &two) && !holds("{name: accept, exact_match: a}", &two));
+        assert!(holds("{name: accept, exact_match: a}", &two[..1]));
+    }
+
+    #[test]
+    fn a_missing_header_taken_as_empty_is_present() {
+        assert!(holds("{name: x, present_match: true, treat_missing_header_as_empty: true}", &[]));
+        assert!(!holds("{name: x, present_match: false, treat_missing_header_as_empty: true}", &[]));
     }
 
     #[test]

@@ -5,14 +5,19 @@
 //! allocates nothing, but where a header names the cluster.
 
 mod cluster;
+mod finalize;
 pub mod hash;
 pub mod header;
 mod hosts;
+mod inline;
 mod matches;
+pub mod mutation;
 mod paths;
 mod prefixes;
 mod query;
+mod redirect;
 pub mod retry;
+pub mod rewrite;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -20,6 +25,7 @@ pub(crate) mod testing;
 pub use config::model::route::{DirectResponse, Forward, Redirect};
 
 pub use self::cluster::Target;
+pub use self::inline::Side;
 pub use self::matches::{chosen, is_grpc};
 pub use self::table::{Action, Match, Route, Table, VirtualHost};
 

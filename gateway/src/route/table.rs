@@ -9,15 +9,36 @@ use http::HeaderValue;
 use proxy::report::http::{HttpFlow, Scheme};
 
 use super::hosts::Hosts;
+use super::mutation::HeaderMutations;
 use super::paths::Paths;
 use super::{Env, Target, matches};
 
 /// A route configuration, ready to be asked.
 #[derive(Debug)]
 pub struct Table {
-    config: Arc<RouteConfiguration>,
+    common: Arc<Common>,
     hosts: Hosts,
     virtual_hosts: Box<[Arc<VirtualHost>]>,
+}
+
+/// What all routes of a configuration have in common.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) config: Arc<RouteConfiguration>,
+    pub(super) levels: Levels,
+}
+
+/// Header mutations of one level.
+#[derive(Debug)]
+pub(super) struct Levels {
+    pub(super) request: Option<Box<HeaderMutations>>,
+    pub(super) response: Option<Box<HeaderMutations>>,
+}
+
+impl Levels {
+    fn compile(request: &model::HeaderMutations, response: &model::HeaderMutations) -> Self {
+        Self { request: HeaderMutations::compile(request), response: HeaderMutations::compile(response) }
+    }
 }
 
 /// A virtual host and the index of its routes.
@@ -25,6 +46,7 @@ pub struct Table {
 pub struct VirtualHost {
     /// What it was made of.
     pub config: Arc<model::VirtualHost>,
+    pub(super) levels: Levels,
     paths: Paths,
     routes: Box<[Arc<Route>]>,
 }
@@ -34,12 +56,34 @@ pub struct VirtualHost {
 pub struct Route {
     /// What it was made of.
     pub config: Arc<model::Route>,
+    pub(super) levels: Levels,
+    /// Of its weighted clusters, by position.
+    weighted: Box<[Levels]>,
+}
+
+impl Route {
+    fn compile(config: &Arc<model::Route>) -> Arc<Self> {
+        let clusters: &[model::WeightedCluster] = match &config.action {
+            Does::Forward(forward) => match &forward.cluster {
+                model::ClusterSpecifier::Weighted(weighted) => &weighted.clusters,
+                model::ClusterSpecifier::Name(_) | model::ClusterSpecifier::Header(_) => &[],
+            },
+            Does::Redirect(_) | Does::Direct(_) => &[],
+        };
+        let of =
+            |cluster: &model::WeightedCluster| Levels::compile(&cluster.request_headers, &cluster.response_headers);
+        Arc::new(Self {
+            levels: Levels::compile(&config.request_headers, &config.response_headers),
+            weighted: clusters.iter().map(of).collect(),
+            config: Arc::clone(config),
+        })
+    }
 }
 
 /// What a request found. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Match {
-    pub(super) config: Arc<RouteConfiguration>,
+    pub(super) common: Arc<Common>,
     /// The virtual host.
     pub host: Arc<VirtualHost>,
     /// The route; `None`: the virtual host wants TLS, and the client is sent there.
@@ -65,23 +109,26 @@ impl Table {
     /// Compiles a route configuration; on the control runtime.
     pub fn compile(config: &Arc<RouteConfiguration>) -> Self {
         let compile = |host: &Arc<model::VirtualHost>| {
-            let routes = host.routes.iter().map(|route| Arc::new(Route { config: Arc::clone(route) }));
             Arc::new(VirtualHost {
+                levels: Levels::compile(&host.request_headers, &host.response_headers),
                 paths: Paths::new(host.routes.iter().map(|route| &**route)),
-                routes: routes.collect(),
+                routes: host.routes.iter().map(Route::compile).collect(),
                 config: Arc::clone(host),
             })
         };
         Self {
             hosts: Hosts::new(config.virtual_hosts.iter().map(|host| &**host)),
             virtual_hosts: config.virtual_hosts.iter().map(compile).collect(),
-            config: Arc::clone(config),
+            common: Arc::new(Common {
+                levels: Levels::compile(&config.request_headers, &config.response_headers),
+                config: Arc::clone(config),
+            }),
         }
     }
 
     /// What it was made of.
     pub fn config(&self) -> &Arc<RouteConfiguration> {
-        &self.config
+        &self.common.config
     }
 
     /// The route of a request; `None`: there is none (404, `route_not_found`).
@@ -92,16 +139,16 @@ impl Table {
     /// As [`Table::find`]; `steps` counts what was compared.
     pub(super) fn find_counting(&self, flow: &HttpFlow, env: &Env<'_>, steps: &mut u32) -> Option<Match> {
         let head = &flow.request;
-        let name = match &self.config.vhost_header {
+        let name = match &self.common.config.vhost_header {
             None => &head.authority,
             Some(header) => head.headers.get(header)?,
         };
-        let at = self.hosts.find(name.as_bytes(), self.config.ignore_port, steps)?;
+        let at = self.hosts.find(name.as_bytes(), self.common.config.ignore_port, steps)?;
         let host = self.virtual_hosts.get(at as usize)?;
         if host.wants_tls(flow) {
             return Some(self.found(host, None, None));
         }
-        let path = matches::matched_path(head, self.config.ignore_path_parameters);
+        let path = matches::matched_path(head, self.common.config.ignore_path_parameters);
         for at in host.paths.candidates(path.map(str::as_bytes), steps) {
             *steps += 1;
             let Some(route) = host.routes.get(at as usize) else { continue };
@@ -118,7 +165,7 @@ impl Table {
     }
 
     fn found(&self, host: &Arc<VirtualHost>, route: Option<Arc<Route>>, target: Option<Target>) -> Match {
-        Match { config: Arc::clone(&self.config), host: Arc::clone(host), route, target }
+        Match { common: Arc::clone(&self.common), host: Arc::clone(host), route, target }
     }
 }
 
@@ -140,7 +187,7 @@ impl VirtualHost {
 impl Match {
     /// The route configuration it stands in.
     pub fn config(&self) -> &Arc<RouteConfiguration> {
-        &self.config
+        &self.common.config
     }
 
     /// What is done.
@@ -163,6 +210,10 @@ impl Match {
         let Action::Forward(forward) = self.action() else { return None };
         let model::ClusterSpecifier::Weighted(weighted) = &forward.cluster else { return None };
         weighted.clusters.get(self.target.as_ref()?.weighted? as usize)
+    }
+
+    pub(super) fn weighted_levels(&self) -> Option<&Levels> {
+        self.route.as_ref()?.weighted.get(self.target.as_ref()?.weighted? as usize)
     }
 
     /// `metadata_match` in force: the weighted cluster's, which covers the route's.
