@@ -6,6 +6,7 @@
 mod forward;
 pub(crate) mod proto;
 mod protocol;
+mod reply;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -19,6 +20,7 @@ pub use forward::{
     CertDetails, ForwardClientCert, InternalAddresses, OriginalIp, RequestId, SchemeHeader, TrustedProxies, XfccFormat,
 };
 pub use protocol::{CommonHttp, HeaderCase, Http1Options, Http2Options, Keepalive, Underscores};
+pub use reply::{LocalReply, ReplyFormat, ReplyMapper};
 
 use super::access_log::AccessLog;
 use super::http_filter::HttpFilter;
@@ -129,6 +131,8 @@ pub struct Manager {
     pub access_logs: Box<[AccessLog]>,
     /// When a line is written beside at the end.
     pub log: LogOptions,
+    /// `local_reply_config`.
+    pub local_reply: Option<Arc<LocalReply>>,
     /// `tracing`.
     pub tracing: Option<Arc<Tracing>>,
     /// `early_header_mutation_extensions`: done before the route is looked for.
@@ -401,6 +405,7 @@ impl Default for Manager {
             upgrades: Box::default(),
             access_logs: Box::default(),
             log: LogOptions::default(),
+            local_reply: None,
             tracing: None,
             early_mutations: Box::default(),
             proxy_status: None,

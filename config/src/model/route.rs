@@ -3,6 +3,7 @@
 //! What lower levels inherit (retry policies, mirrors, buffer limits) is resolved: a route holds what is in force for
 //! it, shared with the level it comes from.
 
+mod clusters;
 mod forward;
 mod hash;
 mod matching;

@@ -32,6 +32,7 @@ impl Store {
         }
         let secrets = secrets::of_listener(&parsed.value);
         self.check_static(&secrets)?;
+        self.check_clusters(&parsed.value, in_force.as_ref().map(|entry| &*entry.listener))?;
         let routes = routes::of_listener(&parsed.value);
         parsed.value.name = Arc::clone(&resource.name);
         parsed.value.system = is_system(&resource.name);

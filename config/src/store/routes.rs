@@ -10,9 +10,10 @@ use super::{Resource, Step, Store, check_name, parse};
 use crate::model::chain::Handler;
 use crate::model::hcm::{RouteRef, RouteSource, Routes};
 use crate::model::listener::Listener;
+use crate::model::route::RouteConfiguration;
 use crate::model::tls::SecretSource;
-use crate::reject::Rejection;
-use crate::snapshot::{Kind, RouteEntry, Source};
+use crate::reject::{FieldPath, Rejection};
+use crate::snapshot::{Kind, RouteEntry, Snapshot, Source};
 
 impl Store {
     /// A listener refers to these route configurations from now on.
@@ -38,6 +39,33 @@ impl Store {
         self.release_routes(step, &old.unwrap_or_default());
     }
 
+    /// Whether the clusters are there that routes of its own name, in the chains that are new (`validate_clusters`).
+    pub(super) fn check_clusters(&self, new: &Listener, old: Option<&Listener>) -> Result<(), Rejection> {
+        for (i, chain) in new.chains.iter().chain(&new.default_chain).enumerate() {
+            let Handler::Http(manager) = &chain.handler else { continue };
+            let Routes::Inline(config) = &manager.routes else { continue };
+            let is_new =
+                || old.is_none_or(|old| !old.chains.iter().chain(&old.default_chain).any(|c| Arc::ptr_eq(c, chain)));
+            if config.validate_clusters != Some(false) && is_new() {
+                let place = match i < new.chains.len() {
+                    true => format!("filter_chains[{i}].route_config"),
+                    false => "default_filter_chain.route_config".to_owned(),
+                };
+                self.check_known(config, &place)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_known(&self, config: &RouteConfiguration, place: &str) -> Result<(), Rejection> {
+        let Snapshot { clusters, warming, .. } = &*self.snapshot;
+        let lost = config.clusters().find(|name| !clusters.contains_key(*name) && !warming.contains_key(*name));
+        lost.map_or(Ok(()), |name| {
+            let reason = format!("route: unknown cluster '{name}'").into();
+            Err(Rejection { path: FieldPath(place.into()), reason })
+        })
+    }
+
     pub(super) fn upsert_route(&mut self, step: &mut Step, resource: &Resource) -> Result<(), Rejection> {
         let Some(route) = step.route(&resource.name) else {
             tracing::debug!(name = %resource.name, "ignored: no listener asks this source for routes");
@@ -45,6 +73,11 @@ impl Store {
         };
         let parsed = parse::route_with(&mut step.shared, &resource.body)?;
         check_name(resource, &parsed.name)?;
+        if let Ok(config) = &parsed.config
+            && config.validate_clusters == Some(true)
+        {
+            self.check_known(config, "virtual_hosts")?;
+        }
         let known = self.snapshot.routes.get(&route);
         step.report.ignored(&resource.name, &parsed.ignored, known.map_or(&[], |entry| &*entry.ignored));
         let good = known.and_then(|entry| entry.config.clone().ok());

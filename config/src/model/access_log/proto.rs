@@ -3,6 +3,8 @@
 
 mod filter;
 
+pub(crate) use filter::filter;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,7 +29,6 @@ pub(crate) struct LineFormat {
     /// `omit_empty_values`.
     pub(crate) omit_empty: bool,
     /// `content_type`, of local replies; empty: not said.
-    #[allow(dead_code)]
     pub(crate) content_type: Box<str>,
 }
 

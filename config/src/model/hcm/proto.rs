@@ -3,6 +3,7 @@
 
 mod forward;
 mod protocol;
+mod reply;
 mod router;
 mod routes;
 mod settings;
@@ -108,9 +109,6 @@ pub(crate) fn manager(cx: &mut Context, shared: &mut Shared, manager: pb::HttpCo
     if forward_client_cert_matcher.is_some() {
         return Ok(Err(cx.unsupported("forward_client_cert_matcher", "forward_client_cert_matcher")));
     }
-    if local_reply_config.is_some() {
-        return Ok(Err(cx.unsupported("local_reply_config", "local_reply_config")));
-    }
     let use_remote_address = use_remote_address.is_some_and(|f| f.value);
     let original_ip = run!(forward::original_ip(cx, original_ip_detection_extensions)?);
     if !original_ip.is_empty() && (use_remote_address || xff_num_trusted_hops > 0) {
@@ -186,6 +184,10 @@ pub(crate) fn manager(cx: &mut Context, shared: &mut Shared, manager: pb::HttpCo
         upgrades: run!(settings::upgrades(cx, upgrade_configs)?),
         access_logs: access_logs(cx, &mut shared.access_logs, access_log)?,
         log: log.settle(cx)?,
+        local_reply: match local_reply_config {
+            None => None,
+            Some(config) => Some(Arc::new(run!(cx.at("local_reply_config", |cx| reply::local_reply(cx, config))?))),
+        },
         tracing: match tracing {
             None => None,
             Some(tracing) => Some(Arc::new(cx.at("tracing", |cx| tracing::proto::tracing(cx, tracing))?)),

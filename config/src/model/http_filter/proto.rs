@@ -53,6 +53,10 @@ enum Listed {
 /// # Errors
 /// One that Envoy refuses, or no router at the end.
 pub(crate) fn filters(cx: &mut Context, interner: &mut Interner, filters: Vec<pb::HttpFilter>) -> Part<Filters> {
+    if filters.is_empty() {
+        // Envoy takes it, and has nothing then that answers.
+        return Ok(Err(cx.unsupported("http_filters", "no HTTP filters")));
+    }
     let last = filters.len().saturating_sub(1);
     let (mut passing, mut router, mut unsupported) = (Vec::with_capacity(last), None, None);
     for (i, filter) in filters.into_iter().enumerate() {

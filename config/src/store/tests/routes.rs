@@ -184,3 +184,25 @@ fn names_in_chains_that_cannot_be_run_are_asked_for_too() {
     good(&mut store, batch(Kind::Listener, vec![listener("l", "1", more)]));
     assert_eq!(texts(&store.wanted(Kind::Route)), ["r"]);
 }
+
+#[test]
+fn clusters_that_routes_of_their_own_name_are_there() {
+    let to = |cluster: &str, validate: Value| {
+        let route = json!({"match": {"prefix": "/"}, "route": {"cluster": cluster}});
+        let hosts = json!([{"name": "v", "domains": ["*"], "routes": [route]}]);
+        json!({"routeConfig": {"virtualHosts": hosts, "validateClusters": validate}})
+    };
+    let mut store = Store::default();
+    good(&mut store, batch(Kind::Cluster, vec![eds("warming")]));
+    for (cluster, validate, refused) in [
+        ("warming", json!(null), false),
+        ("nowhere", json!(false), false),
+        ("nowhere", json!(null), true),
+        ("nowhere", json!(true), true),
+    ] {
+        let applied = store.apply(batch(Kind::Listener, vec![listener(cluster, "1", to(cluster, validate))]));
+        let reasons: Vec<_> = applied.rejected.iter().map(|(_, _, rejection)| rejection.to_string()).collect();
+        let expected = "filter_chains[0].route_config: route: unknown cluster 'nowhere'".to_owned();
+        assert_eq!(reasons, if refused { vec![expected] } else { vec![] });
+    }
+}

@@ -24,7 +24,7 @@ const RUNTIME: &str = "the default holds";
 const MAX_DEPTH: usize = 16;
 
 /// Converts a filter; one that is not run is reported and left out.
-pub(super) fn filter(cx: &mut Context, filter: pb::AccessLogFilter) -> Result<Option<Filter>, Rejection> {
+pub(crate) fn filter(cx: &mut Context, filter: pb::AccessLogFilter) -> Result<Option<Filter>, Rejection> {
     nested(cx, filter, MAX_DEPTH)
 }
 

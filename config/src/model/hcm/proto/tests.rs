@@ -227,6 +227,28 @@ fn mutations_before_the_route() {
     );
 }
 
+#[test]
+fn replies_of_our_own() {
+    let not_found = json!({"responseFlagFilter": {"flags": ["NR"]}});
+    let reply = |mapper: Value| {
+        json!({"localReplyConfig": {"mappers": [mapper],
+        "bodyFormat": {"jsonFormat": {"message": "%LOCAL_REPLY_BODY%"}}}})
+    };
+    let manager = good(reply(json!({"filter": not_found, "statusCode": 410, "body": {"inlineString": "gone"},
+        "bodyFormatOverride": {"textFormatSource": {"inlineString": "%LOCAL_REPLY_BODY%!"}, "contentType": "text/html"},
+        "headersToAdd": [{"header": {"key": "x-a", "value": "b"}}]})));
+    let reply_of = manager.local_reply.as_deref().unwrap();
+    assert_eq!(reply_of.format.as_ref().unwrap().content_type, "application/json");
+    let mapper = &reply_of.mappers[0];
+    assert_eq!((mapper.status, mapper.body.as_deref()), (Some(StatusCode::GONE), Some(&b"gone"[..])));
+    assert_eq!(mapper.format.as_ref().unwrap().content_type, "text/html");
+    assert_eq!(mapper.headers[0].name, "x-a");
+    let at = |mapper| path(parse(reply(mapper)));
+    assert_eq!(at(json!({})), format!("{AT}.local_reply_config.mappers[0].filter"));
+    let early = json!({"filter": not_found, "statusCode": 199});
+    assert_eq!(at(early), format!("{AT}.local_reply_config.mappers[0].status_code"));
+}
+
 /// Each was tried with Envoy 1.40, which refuses it too.
 #[test]
 fn refusals_name_the_field() {
@@ -258,7 +280,6 @@ fn refusals_name_the_field() {
             json!({"internalAddressConfig": {"cidrRanges": [{"addressPrefix": "x"}]}}),
             "internal_address_config.cidr_ranges[0].address_prefix",
         ),
-        (json!({"httpFilters": []}), "http_filters"),
         (json!({"httpFilters": [router(json!({})), router(json!({}))]}), "http_filters[0]"),
         (
             json!({"httpFilters": [router(json!({"strictCheckHeaders": ["x"]}))]}),
