@@ -30,8 +30,8 @@ pub(crate) struct Codec {
 /// Envoy's bounds on the head of an answer: of HTTP/1 80 KiB, of HTTP/2 60 KiB.
 const MAX_HEAD: (u32, u32) = (80, 60);
 
-/// hyper reads no head with a smaller buffer.
-const MIN_BUFFER: usize = 8192;
+/// hyper's buffer for a head, unless it is told otherwise.
+const BUFFER: usize = 400 * 1024;
 
 impl Codec {
     /// Of a cluster, for one version.
@@ -84,10 +84,13 @@ impl Codec {
         // Envoy joins folded lines, too.
         builder
             .max_headers(self.max_headers)
-            .max_buf_size(self.max_head.max(MIN_BUFFER))
+            .max_header_size(self.max_head)
             .allow_obsolete_multiline_headers_in_responses(true)
             .title_case_headers(self.case == HeaderCase::ProperWords)
             .preserve_header_case(self.case == HeaderCase::Preserve);
+        if self.max_head > BUFFER {
+            builder.max_buf_size(self.max_head);
+        }
         builder
     }
 

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
+use config::model::route::BufferLimit;
 use http::Response;
 
 use super::pool::Pools;
-use super::router::{Job, route};
+use super::router::{Job, Told, route};
 use crate::http::exchange::Exchange;
 use crate::http::{Body, Reply};
 use crate::route::hash::Hash;
 use crate::route::{Action, Match};
+
+/// Envoy's default of `per_connection_buffer_limit_bytes`.
+const BUFFER: u64 = 1 << 20;
 
 /// Sends a request to the cluster of its route. The answer's body is streamed.
 ///
@@ -27,6 +31,13 @@ pub async fn forward(
     let manager = Arc::clone(&exchange.chain.manager);
     let shared = Arc::clone(&exchange.shared);
     let hash = Hash::of(&action.hash, &exchange.flow);
+    let host = &matched.host.config;
+    let told = Told {
+        upstream: host.attempt_count_in_request,
+        client: host.attempt_count_in_response,
+        timeouts: host.timeout_retry_in_request,
+    };
+    let keep = matched.route.as_ref().map_or(BUFFER, |route| keep(route.config.buffer_limit));
     let job = Job {
         flow: &mut exchange.flow,
         shared: &shared,
@@ -36,7 +47,18 @@ pub async fn forward(
         metadata_match: matched.metadata_match(),
         hash,
         options: &manager.router,
+        told,
+        keep,
         certificates: false,
     };
     route(job, body).await
+}
+
+/// How much of a request's body is kept for another try.
+fn keep(limit: Option<BufferLimit>) -> u64 {
+    match limit {
+        None => BUFFER,
+        Some(BufferLimit::Exactly(bytes)) => bytes,
+        Some(BufferLimit::AtMost(bytes)) => BUFFER.min(u64::from(bytes)),
+    }
 }

@@ -15,9 +15,11 @@ mod grpc;
 mod io;
 mod outgoing;
 mod pool;
+mod refusal;
 mod request;
 mod reset;
 mod response;
+mod retrying;
 mod router;
 #[cfg(test)]
 mod testing;
@@ -27,4 +29,4 @@ mod timeouts;
 
 pub use forward::forward;
 pub use pool::Pools;
-pub use router::{Job, route};
+pub use router::{Job, Told, route};

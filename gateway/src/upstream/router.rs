@@ -1,4 +1,4 @@
-//! One request from its route to the head of its answer: tries, limits, and what the client is told where there is none.
+//! One request from its route to the head of its answer: tries, and between them whether there is another one.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use config::model::hcm::Router as Options;
 use config::model::metadata::Fields;
 use config::model::route::{Forward, Priority as RoutePriority};
 use http::header::SET_COOKIE;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
-use hyper::body::{Body as _, Incoming};
+use http::{HeaderName, HeaderValue, Response};
+use hyper::body::Body as _;
 use proxy::metrics::ClusterStat;
-use proxy::report::http::{Flag, HttpFlow, Upstream};
+use proxy::report::http::{Flag, HttpFlow, ResponseHead, Upstream};
 use proxy::shared::Shared;
 use proxy::upstream::{Cluster, End, Host, Outcome, Pick, PickError, Priority};
 use tokio::time::Sleep;
@@ -23,9 +23,11 @@ use super::codec::Codec;
 use super::outgoing::Source;
 use super::pool::{Key, Order, Pools};
 use super::reset::{Reason, Reset};
-use super::{grpc, response, timeouts};
+use super::retrying::{Retrying, Verdict};
+use super::{grpc, refusal, response, timeouts};
 use crate::http::{Body, Reply};
 use crate::route::hash::Hash;
+use crate::route::retry::Retries;
 
 /// A request and where it is to go.
 #[derive(Debug)]
@@ -46,12 +48,29 @@ pub struct Job<'a> {
     pub hash: Hash,
     /// The router filter's settings.
     pub options: &'a Options,
+    /// What is told about tries.
+    pub told: Told,
+    /// Bytes of the request's body that are kept for another try.
+    pub keep: u64,
     /// Certificates are kept, for logs that ask for them.
     pub certificates: bool,
 }
 
-/// `x-envoy-overloaded`.
-const OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-overloaded");
+/// What a virtual host tells about tries.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    /// `include_request_attempt_count`.
+    pub upstream: bool,
+    /// `include_attempt_count_in_response`.
+    pub client: bool,
+    /// `include_is_timeout_retry_header`.
+    pub timeouts: bool,
+}
+
+/// `x-envoy-attempt-count`.
+pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
+/// `x-envoy-is-timeout-retry`.
+const TIMEOUT_RETRY: HeaderName = HeaderName::from_static("x-envoy-is-timeout-retry");
 /// `x-envoy-upstream-service-time`.
 const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 
@@ -64,23 +83,37 @@ const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// What the client is told instead.
 pub async fn route(job: Job<'_>, body: Body) -> Result<Response<Body>, Reply> {
     let Some(cluster) = job.shared.clusters.get(job.cluster) else {
-        job.flow.upstream = None;
         return Err(Reply::new(job.route.cluster_not_found, "cluster_not_found").flag(Flag::NoClusterFound));
     };
     let config = cluster.config();
-    let mut upstream = Upstream::to(job.cluster);
-    if !Arc::ptr_eq(&config.name, &config.stat_name) {
-        upstream.stat_name = Some(Arc::clone(&config.stat_name));
-    }
-    job.flow.upstream = Some(Box::new(upstream));
-    let grpc = grpc::is_request(&job.flow.request.headers);
-    let limits = timeouts::of(&mut job.flow.request.headers, job.route, job.options, &config, grpc);
-    let source = (!body.is_end_stream()).then(|| Source::new(body, None));
+    note_cluster(job.flow, job.cluster, &config);
+    let head = &mut job.flow.request;
+    let grpc = grpc::is_request(&head.headers);
+    let (limits, announced) = timeouts::of(&mut head.headers, job.route, job.options, &config, grpc);
+    let retries = Retries::of(job.route.retry.as_ref(), head);
+    let retrying = retries.map(|retries| Retrying::new(retries, priority(job.route)));
+    let source =
+        (!body.is_end_stream()).then(|| Source::new(body, retrying.is_some().then_some((job.keep, cluster.stats()))));
     let clock = Clock::new(limits, source.clone());
     let timer = tokio::time::sleep(FAR);
     let mut timer = std::pin::pin!(timer);
-    let router = Router { job, cluster, clock, source, grpc };
-    router.run(timer.as_mut()).await
+    Router { job, cluster, clock, source, grpc, retrying, announced }.run(timer.as_mut()).await
+}
+
+fn note_cluster(flow: &mut HttpFlow, name: &Arc<str>, config: &config::model::cluster::Cluster) {
+    let mut upstream = Upstream::to(name);
+    if !Arc::ptr_eq(&config.name, &config.stat_name) {
+        upstream.stat_name = Some(Arc::clone(&config.stat_name));
+    }
+    upstream.cluster_metadata.clone_from(&config.metadata);
+    flow.upstream = Some(Box::new(upstream));
+}
+
+const fn priority(route: &Forward) -> Priority {
+    match route.priority {
+        RoutePriority::Default => Priority::Default,
+        RoutePriority::High => Priority::High,
+    }
 }
 
 struct Router<'a> {
@@ -89,147 +122,227 @@ struct Router<'a> {
     clock: Clock,
     source: Option<Arc<Source>>,
     grpc: bool,
+    retrying: Option<Retrying>,
+    announced: timeouts::Announced,
+}
+
+/// What comes after a try that gave no answer to pass on.
+enum Next {
+    /// The client is told this.
+    Reply(Reply),
+    /// Another try, so much later.
+    Retry(Duration, Late),
+}
+
+/// Whether the try before was too late.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Late {
+    Yes,
+    No,
 }
 
 impl Router<'_> {
-    async fn run(mut self, timer: Pin<&mut Sleep>) -> Result<Response<Body>, Reply> {
-        self.job.flow.attempts += 1;
-        let host = self.pick()?;
-        note_host(self.job.flow, &host);
-        let order = self.order(&host);
-        let mut attempt =
-            Attempt { pools: self.job.pools, order: &order, source: self.source.as_ref(), started: false };
-        match attempt.run(self.job.flow, &mut self.clock, timer).await {
-            Ok(answered) => Ok(self.answered(answered)),
-            Err(Failure::Reset(reset)) => Err(self.reset(&host, &reset)),
-            Err(Failure::Expired(expiry)) => Err(self.expired(&host, expiry)),
+    async fn run(mut self, mut timer: Pin<&mut Sleep>) -> Result<Response<Body>, Reply> {
+        loop {
+            self.count_attempt();
+            let host = self.pick()?;
+            let failure = match self.attempt(&host, timer.as_mut()).await {
+                Ok(answered) => match self.judge(&answered, &host) {
+                    None => return Ok(self.pass_on(answered)),
+                    Some(delay) => Next::Retry(delay, Late::No),
+                },
+                Err((Failure::Reset(reset), started)) => self.reset(&host, &reset, started),
+                Err((Failure::Expired(expiry), _)) => self.expired(&host, expiry),
+            };
+            match failure {
+                Next::Reply(reply) => return Err(self.with_attempts(reply)),
+                Next::Retry(delay, late) => self.back_off(delay, late, timer.as_mut()).await?,
+            }
+        }
+    }
+
+    fn count_attempt(&mut self) {
+        let (flow, told) = (&mut *self.job.flow, self.job.told);
+        flow.attempts += 1;
+        if told.upstream {
+            flow.request.headers.insert(ATTEMPTS, HeaderValue::from(flow.attempts));
         }
     }
 
     fn pick(&mut self) -> Result<Arc<Host>, Reply> {
         let pick = Pick { metadata_match: self.job.metadata_match, hash: self.job.hash.value, ..Pick::default() };
+        let pick = self.retrying.as_ref().map_or(pick, |retrying| retrying.pick(pick));
         self.cluster.pick(&pick).map_err(|error| match error {
-            PickError::NoHealthyUpstream => Reply::new(StatusCode::SERVICE_UNAVAILABLE, "no_healthy_upstream")
-                .body("no healthy upstream")
-                .flag(Flag::NoHealthyUpstream),
-            PickError::Overflow => self.failed(&Reset::new(Reason::Overflow)),
+            PickError::NoHealthyUpstream => refusal::no_host(),
+            PickError::Overflow => refusal::reset(&Reset::new(Reason::Overflow), self.job.flow, self.job.options),
         })
     }
 
-    fn order(&self, host: &Arc<Host>) -> Order {
-        let priority = match self.job.route.priority {
-            RoutePriority::Default => Priority::Default,
-            RoutePriority::High => Priority::High,
-        };
+    async fn attempt(&mut self, host: &Arc<Host>, timer: Pin<&mut Sleep>) -> Result<Answered, (Failure, bool)> {
+        note_host(self.job.flow, host);
+        if let Some(retrying) = &mut self.retrying {
+            retrying.tried(host);
+        }
         let wire = Codec::wire(&self.cluster.config(), self.job.flow.protocol);
-        Order {
+        let order = Order {
             cluster: Arc::clone(&self.cluster),
             host: Arc::clone(host),
-            key: Key::new(host, wire, priority, None),
+            key: Key::new(host, wire, priority(self.job.route), None),
             certificates: self.job.certificates,
+        };
+        let mut attempt =
+            Attempt { pools: self.job.pools, order: &order, source: self.source.as_ref(), started: false };
+        let sent = attempt.run(self.job.flow, &mut self.clock, timer).await;
+        sent.map_err(|failure| (failure, attempt.started))
+    }
+
+    /// The head of an answer is there: whether the request is tried again nevertheless.
+    fn judge(&mut self, (answer, _, permit): &Answered, host: &Arc<Host>) -> Option<Duration> {
+        let status = answer.status();
+        let grpc_status = self.grpc.then(|| grpc::status(answer.headers())).flatten();
+        self.cluster.report(permit.host(), Outcome::Status(grpc_status.map_or(status.as_u16(), grpc::as_http)));
+        let repeats = self.repeats();
+        let retrying = self.retrying.as_mut().filter(|_| repeats)?;
+        let head = ResponseHead { status, headers: answer.headers().clone() };
+        match retrying.answered(&head, &self.cluster) {
+            Verdict::No => None,
+            Verdict::Refused(flag) => {
+                self.job.flow.flags.set(flag);
+                None
+            }
+            Verdict::After(delay) => {
+                host.count_end(End::Error);
+                Some(delay)
+            }
         }
     }
 
-    /// The head of the answer is there.
-    fn answered(mut self, (answer, conduit, permit): Answered) -> Response<Body> {
-        self.job.flow.timing.upstream_response_start = Some(Instant::now());
+    /// The request can be sent once more.
+    fn repeats(&self) -> bool {
+        self.source.as_ref().is_none_or(|source| source.can_repeat())
+    }
+
+    /// The answer goes to the client.
+    fn pass_on(mut self, (answer, conduit, permit): Answered) -> Response<Body> {
+        let flow = &mut *self.job.flow;
+        flow.timing.upstream_response_start = Some(Instant::now());
         let (mut head, body) = answer.into_parts();
         response::strip(&mut head.headers);
-        let status = head.status.as_u16();
-        let grpc_status = self.grpc.then(|| grpc::status(&head.headers)).flatten();
-        let host = Arc::clone(permit.host());
-        self.cluster.report(&host, Outcome::Status(grpc_status.map_or(status, grpc::as_http)));
+        if let Some(source) = &self.source {
+            source.forget();
+        }
         if let Some(complete) = self.clock.complete() {
-            self.job.flow.timing.upstream_request_end = Some(complete);
+            flow.timing.upstream_request_end = Some(complete);
             if !self.job.options.suppress_envoy_headers {
                 head.headers.insert(SERVICE_TIME, HeaderValue::from(millis(complete)));
             }
         }
-        let ended = body.is_end_stream();
-        let deferred = self.count(&host, status, grpc_status, ended);
-        for cookie in std::mem::take(&mut self.job.hash.cookies) {
+        if self.job.told.client {
+            head.headers.insert(ATTEMPTS, HeaderValue::from(flow.attempts));
+        }
+        for cookie in self.job.hash.cookies {
             head.headers.append(SET_COOKIE, cookie);
         }
-        self.job.flow.details = "via_upstream".into();
-        let stream = Stream { conduit, permit, source: self.source.take(), clock: self.clock, deferred };
-        Response::from_parts(head, pass_on(body, stream))
+        flow.details = "via_upstream".into();
+        let ended = body.is_end_stream();
+        let grpc_status = self.grpc.then(|| grpc::status(&head.headers)).flatten();
+        let deferred = count_end(permit.host(), head.status.as_u16(), (self.grpc, grpc_status, ended));
+        let stream = Stream { conduit, permit, source: self.source, clock: self.clock, deferred };
+        if ended {
+            stream.complete(None);
+            return Response::from_parts(head, Body::Empty);
+        }
+        Response::from_parts(head, Body::boxed(Answer::new(body, stream)))
     }
 
-    /// Counts how the request ended, in the host's books; true: only the trailers will tell.
-    fn count(&self, host: &Host, status: u16, grpc_status: Option<u16>, ended: bool) -> bool {
-        let end = match (self.grpc, grpc_status) {
-            _ if status >= 500 => End::Error,
-            (false, _) => End::Success,
-            (true, _) if !ended => return true,
-            (true, Some(status)) if grpc::as_http(status) < 500 => End::Success,
-            (true, _) => End::Error,
-        };
-        host.count_end(end);
-        false
-    }
-
-    /// There will be no answer.
-    fn reset(&mut self, host: &Arc<Host>, reset: &Reset) -> Reply {
+    /// The stream ended before there was an answer.
+    fn reset(&mut self, host: &Arc<Host>, reset: &Reset, started: bool) -> Next {
+        if self.source.as_ref().is_some_and(|source| source.failed().is_some()) {
+            return Next::Reply(refusal::client_gone());
+        }
         if reset.reason != Reason::Overflow {
             self.cluster.report(host, Outcome::Failed);
         }
         host.count_end(End::Error);
-        self.failed(reset)
-    }
-
-    /// What the client is told of a reset.
-    fn failed(&mut self, reset: &Reset) -> Reply {
-        if let Some(upstream) = self.job.flow.upstream.as_deref_mut() {
-            upstream.failure = reset.connect;
-        }
-        let reply = response::reset(reset, self.job.flow.attempts > 1);
-        if reset.reason == Reason::Overflow && !self.job.options.suppress_envoy_headers {
-            return reply.header(OVERLOADED, HeaderValue::from_static("true"));
-        }
-        reply
+        let verdict = self.verdict(reset.reason, started);
+        self.next(verdict, Late::No, |router| refusal::reset(reset, router.job.flow, router.job.options))
     }
 
     /// It took too long.
-    fn expired(&mut self, host: &Arc<Host>, expiry: Expiry) -> Reply {
-        let stats = self.cluster.stats();
-        let timeout = Reply::new(StatusCode::GATEWAY_TIMEOUT, "response_timeout")
-            .body("upstream request timeout")
-            .flag(Flag::UpstreamRequestTimeout);
-        let reply = match expiry {
-            Expiry::Global => {
-                stats.inc(ClusterStat::UpstreamRqTimeout);
-                timeout
-            }
-            Expiry::PerTry => {
-                stats.inc(ClusterStat::UpstreamRqPerTryTimeout);
-                Reply { details: "upstream_per_try_timeout".into(), ..timeout }
-            }
-            Expiry::PerTryIdle => {
-                stats.inc(ClusterStat::UpstreamRqPerTryIdleTimeout);
-                Reply { details: "upstream_per_try_idle_timeout".into(), ..timeout }.flag(Flag::StreamIdleTimeout)
-            }
-            Expiry::MaxDuration => {
-                stats.inc(ClusterStat::UpstreamRqMaxDurationReached);
-                // Whoever is still sending is told that it is the one who is late.
-                let complete = self.clock.complete().is_some();
-                let status = if complete { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::REQUEST_TIMEOUT };
-                return Reply::new(status, "upstream_max_stream_duration_reached")
-                    .body("upstream max stream duration reached")
-                    .flag(Flag::UpstreamMaxStreamDurationReached);
-            }
-        };
-        host.count_end(End::Timeout);
+    fn expired(&mut self, host: &Arc<Host>, expiry: Expiry) -> Next {
+        self.cluster.stats().inc(match expiry {
+            Expiry::Global => ClusterStat::UpstreamRqTimeout,
+            Expiry::PerTry => ClusterStat::UpstreamRqPerTryTimeout,
+            Expiry::PerTryIdle => ClusterStat::UpstreamRqPerTryIdleTimeout,
+            Expiry::MaxDuration => ClusterStat::UpstreamRqMaxDurationReached,
+        });
+        if expiry != Expiry::MaxDuration {
+            host.count_end(End::Timeout);
+            self.cluster.report(host, Outcome::NoAnswer(504));
+        }
         host.count_end(End::Error);
-        self.cluster.report(host, Outcome::NoAnswer(StatusCode::GATEWAY_TIMEOUT.as_u16()));
-        reply
+        let verdict = match expiry {
+            Expiry::Global => Verdict::No,
+            Expiry::PerTry | Expiry::PerTryIdle | Expiry::MaxDuration => self.verdict(Reason::LocalReset, true),
+        };
+        let late = if expiry == Expiry::MaxDuration { Late::No } else { Late::Yes };
+        let complete = self.clock.complete().is_some();
+        self.next(verdict, late, |_| refusal::expired(expiry, complete))
+    }
+
+    fn verdict(&mut self, reason: Reason, started: bool) -> Verdict {
+        let repeats = self.repeats();
+        match self.retrying.as_mut().filter(|_| repeats) {
+            Some(retrying) => retrying.reset(reason, started, &self.cluster),
+            None => Verdict::No,
+        }
+    }
+
+    fn next(&mut self, verdict: Verdict, late: Late, reply: impl FnOnce(&mut Self) -> Reply) -> Next {
+        match verdict {
+            Verdict::After(delay) => Next::Retry(delay, late),
+            Verdict::No => Next::Reply(reply(self)),
+            Verdict::Refused(flag) => Next::Reply(reply(self).flag(flag)),
+        }
+    }
+
+    fn with_attempts(&self, reply: Reply) -> Reply {
+        match self.job.told.client {
+            true => reply.header(ATTEMPTS, HeaderValue::from(self.job.flow.attempts)),
+            false => reply,
+        }
+    }
+
+    /// Waits for the next try, and gets everything ready for it.
+    async fn back_off(&mut self, delay: Duration, late: Late, timer: Pin<&mut Sleep>) -> Result<(), Reply> {
+        self.clock.attempt();
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(delay) => {}
+            expiry = self.clock.expired(timer) => return Err(refusal::expired(expiry, true)),
+        }
+        // The cluster may be gone or another one meanwhile.
+        self.cluster = self.job.shared.clusters.get(self.job.cluster).ok_or_else(refusal::no_host)?;
+        let elapsed = self.clock.complete().map(|complete| complete.elapsed()).unwrap_or_default();
+        let headers = &mut self.job.flow.request.headers;
+        if self.job.told.timeouts {
+            let value = if late == Late::Yes { "true" } else { "false" };
+            headers.insert(TIMEOUT_RETRY, HeaderValue::from_static(value));
+        }
+        timeouts::tell(headers, self.clock.limits(), elapsed, self.announced);
+        Ok(())
     }
 }
 
-/// The body as it goes on: nothing more is held where it is complete already.
-fn pass_on(body: Incoming, stream: Stream) -> Body {
-    if body.is_end_stream() {
-        stream.complete(None);
-        return Body::Empty;
-    }
-    Body::boxed(Answer::new(body, stream))
+/// Counts how the request ended, in the host's books; true: only the trailers will tell (gRPC).
+fn count_end(host: &Host, status: u16, (grpc, grpc_status, ended): (bool, Option<u16>, bool)) -> bool {
+    let end = match grpc_status {
+        _ if status >= 500 => End::Error,
+        _ if !grpc => End::Success,
+        _ if !ended => return true,
+        Some(status) if grpc::as_http(status) < 500 => End::Success,
+        _ => End::Error,
+    };
+    host.count_end(end);
+    false
 }

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use config::model::address::{Address, Target};
-use config::model::cluster::{Cluster as Config, Discovery, HttpOptions, LbPolicy, Transport};
+use config::model::cluster::{
+    CircuitBreakers, Cluster as Config, Discovery, HttpOptions, LbPolicy, Thresholds, Transport,
+};
 use config::model::endpoint::{Assignment, Endpoint, Health, Locality, LocalityEndpoints};
 use config::model::hcm::Router as Options;
 use config::model::route::{Action, Forward};
@@ -24,7 +26,7 @@ use proxy::upstream::{Cluster, Clusters};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Job, Pools, route};
+use super::{Job, Pools, Told, route};
 use crate::http::{Body, Reply};
 use crate::route::hash::Hash;
 use crate::route::testing::configuration;
@@ -59,6 +61,13 @@ pub(super) fn config() -> Config {
         socket: None,
         buffer_limit: 1 << 20,
     }
+}
+
+/// Circuit breakers of the default priority.
+pub(super) fn limits(change: impl FnOnce(&mut Thresholds)) -> Option<Box<CircuitBreakers>> {
+    let mut limits = CircuitBreakers::default();
+    change(&mut limits.default);
+    Some(Box::new(limits))
 }
 
 fn endpoint(address: &SocketAddr) -> Endpoint {
@@ -137,6 +146,8 @@ impl Bed {
             metadata_match: None,
             hash: Hash::default(),
             options: &self.options,
+            told: Told { upstream: true, client: true, timeouts: true },
+            keep: 1000,
             certificates: false,
         };
         route(job, body).await

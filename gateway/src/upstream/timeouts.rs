@@ -20,7 +20,13 @@ const EXPECTED: HeaderName = HeaderName::from_static("x-envoy-expected-rq-timeou
 const STREAM_DURATION: HeaderName = HeaderName::from_static("x-envoy-upstream-stream-duration-ms");
 
 /// The limits of a request. Headers that set them are taken off, the one that tells the endpoint is set.
-pub(super) fn of(headers: &mut HeaderMap, route: &Forward, options: &Options, cluster: &Cluster, grpc: bool) -> Limits {
+pub(super) fn of(
+    headers: &mut HeaderMap,
+    route: &Forward,
+    options: &Options,
+    cluster: &Cluster,
+    grpc: bool,
+) -> (Limits, Announced) {
     // With a `max_stream_duration` of the route, its `timeout` does not count (Envoy: `usingNewTimeouts`).
     let new = route.max_stream_duration.is_some();
     let mut global = if new { None } else { route_timeout(headers, route, grpc) };
@@ -47,23 +53,23 @@ pub(super) fn of(headers: &mut HeaderMap, route: &Forward, options: &Options, cl
         per_try_idle: retry.and_then(|retry| retry.per_try_idle_timeout).filter(|limit| !limit.is_zero()),
         max_duration: dynamic.or(configured).filter(|limit| !limit.is_zero()),
     };
-    let told =
-        Told { announce: !options.suppress_envoy_headers, grpc: grpc && !new && route.max_grpc_timeout.is_some() };
-    tell(headers, &limits, Duration::ZERO, told);
-    limits
+    let announced =
+        Announced { header: !options.suppress_envoy_headers, grpc: grpc && !new && route.max_grpc_timeout.is_some() };
+    tell(headers, &limits, Duration::ZERO, announced);
+    (limits, announced)
 }
 
 /// How the endpoint learns of its time.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct Announced {
     /// In `x-envoy-expected-rq-timeout-ms`.
-    pub(super) announce: bool,
+    pub(super) header: bool,
     /// In `grpc-timeout`.
     pub(super) grpc: bool,
 }
 
 /// Tells the endpoint how long it has, `elapsed` after the request was complete.
-pub(super) fn tell(headers: &mut HeaderMap, limits: &Limits, elapsed: Duration, told: Told) {
+pub(super) fn tell(headers: &mut HeaderMap, limits: &Limits, elapsed: Duration, announced: Announced) {
     let Some(limit) = limits.per_try.or(limits.global) else { return };
     let mut expected = whole_millis(limit);
     if let Some(global) = limits.global {
@@ -71,10 +77,10 @@ pub(super) fn tell(headers: &mut HeaderMap, limits: &Limits, elapsed: Duration, 
         let left = whole_millis(global).saturating_sub(whole_millis(elapsed)).max(1);
         expected = expected.min(left);
     }
-    if told.announce {
+    if announced.header {
         headers.insert(EXPECTED, HeaderValue::from(expected));
     }
-    if told.grpc {
+    if announced.grpc {
         grpc::set_timeout(headers, Duration::from_millis(expected));
     }
 }
