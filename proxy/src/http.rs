@@ -24,6 +24,9 @@ pub type Serving = Pin<Box<dyn Future<Output = CloseReason> + Send>>;
 
 /// An HTTP engine; one in a process. It is called on the control runtime only.
 pub trait HttpServer: Debug + Send + Sync {
+    /// Who this process is to the control plane (`node.id`, `node.cluster`); once, before anything else.
+    fn introduce(&self, id: &str, cluster: &str);
+
     /// What serves the connections of a chain; `None`: the chain does not end in an HTTP connection manager. Called
     /// once for each distinct chain, before any listener takes connections for it.
     fn chain(&self, chain: &Arc<FilterChain>, listener: &Listener, shared: &Arc<Shared>) -> Option<Arc<dyn HttpChain>>;

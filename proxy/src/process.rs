@@ -259,6 +259,10 @@ fn assemble(
         readiness: readiness.clone(),
         drain_time: settings.drain_time,
     };
+    if let Some(http) = &settings.http {
+        let node = &settings.bootstrap.node;
+        http.introduce(&node.id, &node.cluster);
+    }
     let shared = Shared::new(clusters, Arc::clone(registry), Arc::clone(sinks), limits, settings.http.clone());
     let overload =
         overload::watch(Arc::clone(&shared.overload), settings.bootstrap.overload.clone(), Arc::clone(registry));

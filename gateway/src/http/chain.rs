@@ -1,9 +1,11 @@
 //! A filter chain that ends in an HTTP connection manager, at run time.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use config::model::hcm::Manager;
+use http::HeaderValue;
 use proxy::http::{HttpChain, HttpConnection, Serving};
 use proxy::metrics::{HttpStat, Scope};
 use proxy::report::HttpLogs;
@@ -11,6 +13,8 @@ use proxy::shared::Shared;
 
 use super::connection;
 use super::h1::head::Rules;
+use super::routes::{Current, Routes};
+use crate::upstream::Pools;
 
 /// An HTTP connection manager at run time. It lives as long as its configuration stays the same; what changes beneath it
 /// (routes) is swapped.
@@ -24,13 +28,60 @@ pub struct Chain {
     pub tls: bool,
     /// Its access logs.
     pub logs: HttpLogs,
+    /// Connections to endpoints.
+    pub pools: Arc<Pools>,
+    /// Our own address, told in the place of a loopback one.
+    pub(super) own_ip: IpAddr,
+    routes: Routes,
+    agent: Option<Agent>,
+}
+
+/// What `add_user_agent` tells.
+#[derive(Debug)]
+pub(super) struct Agent {
+    /// `node.cluster`.
+    pub(super) cluster: HeaderValue,
+    /// `node.id`.
+    pub(super) node: Option<HeaderValue>,
+}
+
+/// What all connection managers of a process share.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) pools: Arc<Pools>,
+    pub(super) own_ip: IpAddr,
+    pub(super) node: Node,
+}
+
+/// Who we are to the control plane.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Node {
+    pub(super) id: Box<str>,
+    pub(super) cluster: Box<str>,
 }
 
 impl Chain {
-    pub(super) fn new(manager: &Arc<Manager>, tls: bool, shared: &Shared) -> Arc<Self> {
+    pub(super) fn new(
+        manager: &Arc<Manager>,
+        tls: bool,
+        shared: &Shared,
+        (common, routes): (&Common, Routes),
+    ) -> Arc<Self> {
         let stats = shared.registry.http(&manager.stat_prefix);
         let logs = HttpLogs::new(&manager.access_logs, &shared.sinks, &shared.registry);
-        Arc::new(Self { manager: Arc::clone(manager), stats, tls, logs })
+        let agent = manager.add_user_agent.then(|| Agent::of(&common.node)).flatten();
+        let (pools, own_ip) = (Arc::clone(&common.pools), common.own_ip);
+        Arc::new(Self { manager: Arc::clone(manager), stats, tls, logs, pools, own_ip, routes, agent })
+    }
+
+    /// The routes in force.
+    pub(super) fn routes(&self) -> Current {
+        self.routes.current()
+    }
+
+    /// What `add_user_agent` tells.
+    pub(super) fn agent(&self) -> Option<&Agent> {
+        self.agent.as_ref()
     }
 
     /// What a head of HTTP/1 may have.
@@ -42,6 +93,7 @@ impl Chain {
             absolute: http1.allow_absolute_url,
             chunked_length: http1.allow_chunked_length,
             any_method: http1.allow_custom_methods,
+            http10: http1.accept_http_10,
         }
     }
 
@@ -49,6 +101,14 @@ impl Chain {
     pub(super) fn head_timeout(&self) -> Option<Duration> {
         let Manager { request_headers_timeout, request_timeout, stream_idle_timeout, .. } = &*self.manager;
         [*request_headers_timeout, *request_timeout, *stream_idle_timeout].into_iter().flatten().min()
+    }
+}
+
+impl Agent {
+    /// `None`: a node without a cluster has nothing to tell.
+    fn of(node: &Node) -> Option<Self> {
+        let cluster = HeaderValue::from_str(&node.cluster).ok().filter(|cluster| !cluster.is_empty())?;
+        Some(Self { cluster, node: HeaderValue::from_str(&node.id).ok().filter(|id| !id.is_empty()) })
     }
 }
 

@@ -7,6 +7,7 @@ use proxy::report::http::HttpFlow;
 use proxy::shared::Shared;
 
 use super::chain::Chain;
+use crate::route::{Match, Table};
 
 /// One request and its answer.
 pub struct Exchange {
@@ -14,6 +15,10 @@ pub struct Exchange {
     pub flow: HttpFlow,
     /// The connection manager that took it.
     pub chain: Arc<Chain>,
+    /// The routes in force when it came.
+    pub table: Option<Arc<Table>>,
+    /// Its route; `None`: there is none.
+    pub matched: Option<Match>,
     /// One random number: it chooses weighted clusters and fractions.
     pub random: u64,
     /// Where the client's bytes go after an upgrade or CONNECT; taken by who answers it with success.

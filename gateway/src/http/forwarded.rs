@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use config::model::address::Address;
-use config::model::hcm::{ForwardProto, Manager, OriginalIp, SchemeHeader, TrustedProxies};
+use config::model::hcm::{ForwardProto, OriginalIp, SchemeHeader, TrustedProxies};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use proxy::report::http::{HttpFlow, Scheme, joined};
+use proxy::report::http::{HttpFlow, Protocol, Scheme, joined};
 
+use super::chain::Chain;
 use super::reply::Reply;
 
 pub(super) static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -25,11 +26,12 @@ pub(super) struct Judged {
 }
 
 /// Finds the client, and says so in `x-forwarded-…`.
-pub(super) fn judge(manager: &Manager, flow: &mut HttpFlow) -> Result<Judged, Reply> {
+pub(super) fn judge(chain: &Chain, flow: &mut HttpFlow) -> Result<Judged, Reply> {
+    let manager = &*chain.manager;
     let peer = flow.connection.remote;
     let (remote, trusted) = match manager.use_remote_address {
-        true => first_hop(manager, flow, peer),
-        false => detect(manager, flow, peer)?,
+        true => first_hop(chain, flow, peer),
+        false => detect(chain, flow, peer)?,
     };
     let tls = flow.connection.tls.is_some();
     let headers = &mut flow.request.headers;
@@ -38,6 +40,14 @@ pub(super) fn judge(manager: &Manager, flow: &mut HttpFlow) -> Result<Judged, Re
     }
     if manager.append_x_forwarded_port && !headers.contains_key(&X_FORWARDED_PORT) {
         insert_port(headers, &flow.connection.local);
+    }
+    // HTTP/1 has no scheme of its own.
+    if flow.protocol != Protocol::Http2 {
+        flow.request.scheme = match headers.get(&X_FORWARDED_PROTO).map(HeaderValue::as_bytes) {
+            Some(said) if said.eq_ignore_ascii_case(b"https") => Scheme::Https,
+            Some(said) if said.eq_ignore_ascii_case(b"http") => Scheme::Http,
+            _ => flow.request.scheme,
+        };
     }
     if let SchemeHeader::Overwrite { https } = manager.scheme {
         let scheme = if https { Scheme::Https } else { Scheme::Http };
@@ -55,7 +65,8 @@ pub(super) fn judge(manager: &Manager, flow: &mut HttpFlow) -> Result<Judged, Re
 }
 
 /// `use_remote_address`: the peer is the client, but for so many proxies before us.
-fn first_hop(manager: &Manager, flow: &mut HttpFlow, peer: Option<SocketAddr>) -> (Option<SocketAddr>, bool) {
+fn first_hop(chain: &Chain, flow: &mut HttpFlow, peer: Option<SocketAddr>) -> (Option<SocketAddr>, bool) {
+    let manager = &*chain.manager;
     let tls = flow.connection.tls.is_some();
     let headers = &mut flow.request.headers;
     let hops = manager.xff_num_trusted_hops;
@@ -63,7 +74,7 @@ fn first_hop(manager: &Manager, flow: &mut HttpFlow, peer: Option<SocketAddr>) -
     let told = (hops > 0).then(|| last_but(headers, hops - 1)).flatten();
     let remote = told.map(|ip| SocketAddr::new(ip, 0)).or(peer);
     if !manager.skip_xff_append {
-        append_peer(manager, headers, peer);
+        append_peer(chain, headers, peer);
     }
     if hops == 0 || !headers.contains_key(&X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO.clone(), proto(manager.forward_proto.as_deref(), &flow.connection.local, tls));
@@ -75,18 +86,15 @@ fn first_hop(manager: &Manager, flow: &mut HttpFlow, peer: Option<SocketAddr>) -
 }
 
 /// Others before us know the client.
-fn detect(
-    manager: &Manager,
-    flow: &mut HttpFlow,
-    peer: Option<SocketAddr>,
-) -> Result<(Option<SocketAddr>, bool), Reply> {
+fn detect(chain: &Chain, flow: &mut HttpFlow, peer: Option<SocketAddr>) -> Result<(Option<SocketAddr>, bool), Reply> {
+    let manager = &*chain.manager;
     let headers = &mut flow.request.headers;
     if manager.original_ip.is_empty() {
         // Only a single address may be that of an internal client.
         let told = last_but(headers, manager.xff_num_trusted_hops);
         let single = joined(headers, X_FORWARDED_FOR.as_str()).is_some_and(|all| !all.contains(&b','));
         return Ok(match told {
-            Some(ip) => (Some(SocketAddr::new(ip, 0)), single),
+            Some(ip) => (Some(SocketAddr::new(ip, 0)), single && manager.xff_num_trusted_hops == 0),
             None => (peer, false),
         });
     }
@@ -102,7 +110,7 @@ fn detect(
                     }
                 };
                 if !skip_append {
-                    append_peer(manager, headers, peer);
+                    append_peer(chain, headers, peer);
                 }
                 if let Some((ip, single)) = told {
                     return Ok((Some(SocketAddr::new(ip, 0)), single));
@@ -122,10 +130,10 @@ fn detect(
 }
 
 /// Appends the peer to `x-forwarded-for`; from the same host, our own address.
-fn append_peer(manager: &Manager, headers: &mut HeaderMap, peer: Option<SocketAddr>) {
+fn append_peer(chain: &Chain, headers: &mut HeaderMap, peer: Option<SocketAddr>) {
     let Some(ip) = peer.map(|peer| peer.ip()) else { return };
-    let ip = match ip {
-        IpAddr::V4(v4) if manager.represent_ipv4_as_mapped => IpAddr::V6(v4.to_ipv6_mapped()),
+    let ip = match if ip.is_loopback() { chain.own_ip } else { ip } {
+        IpAddr::V4(v4) if chain.manager.represent_ipv4_as_mapped => IpAddr::V6(v4.to_ipv6_mapped()),
         other => other,
     };
     let mut text = String::with_capacity(64);

@@ -18,19 +18,26 @@ mod connection;
 mod context;
 mod drain;
 pub mod exchange;
+mod forwarded;
 mod h1;
+mod hop;
 mod http1;
 mod http2;
 mod incoming;
 mod io;
 mod live;
 mod outgoing;
+pub(crate) mod path;
+mod prepare;
 mod receive;
 pub mod reply;
+mod request_id;
 mod respond;
+mod routes;
 mod server;
 mod service;
 mod validate;
+mod xfcc;
 
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use proxy::report::http::{HttpFlow, RequestHead};
 
 use config::model::address::Address;
 
+use super::chain::Chain;
 use super::exchange::Exchange;
 use super::forwarded::{self, Judged};
 use super::path::{self, Normal};
@@ -54,11 +55,11 @@ pub(super) fn prepare(exchange: &mut Exchange, own: &[HeaderName]) -> Result<(),
     let Exchange { flow, chain, .. } = exchange;
     let manager = &*chain.manager;
     normalise_host(manager, flow);
-    let judged = forwarded::judge(manager, flow).inspect_err(|_| {
+    let judged = forwarded::judge(chain, flow).inspect_err(|_| {
         chain.stats.inc(HttpStat::DownstreamRqRejectedViaIpDetection);
     })?;
     clean(&mut flow.request.headers, judged, own);
-    introduce(manager, flow, judged);
+    introduce(chain, flow, judged);
     request_id::set(manager, flow, judged.edge);
     xfcc::set(manager, flow);
     Ok(())
@@ -101,22 +102,11 @@ fn normalise_host(manager: &Manager, flow: &mut HttpFlow) {
         Address::Pipe { .. } => None,
     };
     let head: &mut RequestHead = &mut flow.request;
-    let Ok(host) = head.authority.to_str() else { return };
-    let mut host = host;
-    if manager.strip_trailing_host_dot {
-        let (name, port) = split_port(host);
-        if let Some(name) = name.strip_suffix('.') {
-            let whole = port.map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
-            head.authority = HeaderValue::try_from(whole).unwrap_or_else(|_| head.authority.clone());
-            return normalise_port(manager, head, own);
-        }
-        host = head.authority.to_str().unwrap_or(host);
+    if manager.strip_trailing_host_dot
+        && let Some(whole) = without_dot(&head.authority)
+    {
+        head.authority = whole;
     }
-    let _ = host;
-    normalise_port(manager, head, own);
-}
-
-fn normalise_port(manager: &Manager, head: &mut RequestHead, own: Option<u16>) {
     let Ok(host) = head.authority.to_str() else { return };
     let (name, Some(port)) = split_port(host) else { return };
     let goes = match manager.strip_port {
@@ -127,6 +117,13 @@ fn normalise_port(manager: &Manager, head: &mut RequestHead, own: Option<u16>) {
     if goes && let Ok(name) = HeaderValue::from_str(name) {
         head.authority = name;
     }
+}
+
+fn without_dot(authority: &HeaderValue) -> Option<HeaderValue> {
+    let (name, port) = split_port(authority.to_str().ok()?);
+    let name = name.strip_suffix('.')?;
+    let whole = port.map_or_else(|| name.to_owned(), |port| format!("{name}:{port}"));
+    HeaderValue::try_from(whole).ok()
 }
 
 /// `host:port`, `[v6]:port`; a port is digits.
@@ -154,10 +151,10 @@ fn clean(headers: &mut HeaderMap, judged: Judged, own: &[HeaderName]) {
 }
 
 /// `add_user_agent`, `via`, and who the client is for those behind us.
-fn introduce(manager: &Manager, flow: &mut HttpFlow, judged: Judged) {
+fn introduce(chain: &Chain, flow: &mut HttpFlow, judged: Judged) {
     let remote = flow.remote();
     let headers = &mut flow.request.headers;
-    if let Some(agent) = manager.user_agent() {
+    if let Some(agent) = chain.agent() {
         headers.insert(SERVICE_CLUSTER.clone(), agent.cluster.clone());
         if headers.get(USER_AGENT).is_none_or(HeaderValue::is_empty) {
             headers.insert(USER_AGENT, agent.cluster.clone());
@@ -166,7 +163,7 @@ fn introduce(manager: &Manager, flow: &mut HttpFlow, judged: Judged) {
             headers.insert(SERVICE_NODE.clone(), node.clone());
         }
     }
-    if let Some(via) = &manager.via {
+    if let Some(via) = &chain.manager.via {
         respond::append_via(headers, via);
     }
     if judged.edge

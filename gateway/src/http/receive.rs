@@ -15,10 +15,10 @@ pub(super) fn head(parts: Parts, tls: bool) -> (RequestHead, Protocol) {
         _ => Protocol::Http10,
     };
     let uri = uri.into_parts();
-    let scheme = match (protocol, uri.scheme.as_ref().map(http::uri::Scheme::as_str), tls) {
-        // What an HTTP/1 client says of the scheme beside its connection is not believed.
-        (Protocol::Http2, Some("https"), _) | (_, _, true) => Scheme::Https,
-        (_, _, false) => Scheme::Http,
+    let scheme = match (uri.scheme.as_ref().map(http::uri::Scheme::as_str), tls) {
+        (Some("http"), _) => Scheme::Http,
+        (Some(_), _) | (None, true) => Scheme::Https,
+        (None, false) => Scheme::Http,
     };
     // An absolute target wins over the header (RFC 9112 §3.2.2), as `:authority` does (RFC 9113 §8.3.1).
     let host = headers.remove(HOST);

@@ -1,6 +1,7 @@
 //! The engine as the proxy sees it.
 
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::sync::{Arc, OnceLock};
 
 use config::model::chain::{FilterChain, Handler};
 use config::model::listener::Listener;
@@ -8,24 +9,55 @@ use config::snapshot::{Changes, Snapshot};
 use proxy::http::{HttpChain, HttpServer};
 use proxy::shared::Shared;
 
-use super::chain::Chain;
+use super::chain::{Chain, Common, Node};
+use super::routes::Book;
+use crate::upstream::Pools;
 
 /// The HTTP engine; one in a process.
 #[derive(Debug, Default)]
-pub struct Server {}
+pub struct Server {
+    book: Book,
+    node: OnceLock<Node>,
+    common: OnceLock<Common>,
+}
 
 impl Server {
     /// For a [`proxy::app::Role`].
     pub fn install() -> Arc<dyn HttpServer> {
         Arc::new(Self::default())
     }
+
+    fn common(&self, shared: &Shared) -> &Common {
+        self.common.get_or_init(|| Common {
+            pools: Pools::new(shared.registry.workers()),
+            own_ip: own_ip(),
+            node: self.node.get().cloned().unwrap_or_default(),
+        })
+    }
 }
 
 impl HttpServer for Server {
-    fn chain(&self, chain: &Arc<FilterChain>, _: &Listener, shared: &Arc<Shared>) -> Option<Arc<dyn HttpChain>> {
-        let Handler::Http(manager) = &chain.handler else { return None };
-        Some(Chain::new(manager, chain.tls.is_some(), shared))
+    fn introduce(&self, id: &str, cluster: &str) {
+        let _ = self.node.set(Node { id: id.into(), cluster: cluster.into() });
     }
 
-    fn apply(&self, _: &Snapshot, _: &Changes) {}
+    fn chain(&self, chain: &Arc<FilterChain>, _: &Listener, shared: &Arc<Shared>) -> Option<Arc<dyn HttpChain>> {
+        let Handler::Http(manager) = &chain.handler else { return None };
+        let routes = self.book.routes(&manager.routes);
+        Some(Chain::new(manager, chain.tls.is_some(), shared, (self.common(shared), routes)))
+    }
+
+    fn apply(&self, snapshot: &Snapshot, changes: &Changes) {
+        self.book.apply(snapshot, &changes.routes);
+    }
+}
+
+/// The address that this host has towards others. Asking the system for a route sends nothing.
+fn own_ip() -> IpAddr {
+    let ask = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect((Ipv4Addr::new(192, 0, 2, 255), 9))?;
+        socket.local_addr()
+    };
+    ask().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }

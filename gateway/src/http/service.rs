@@ -20,7 +20,10 @@ use super::h1::head::Refusal;
 use super::live::{Limits, Live};
 use super::outgoing::Outgoing;
 use super::reply::Reply;
-use super::{drain, incoming, receive, respond, validate};
+use super::routes::Current;
+use super::{drain, hop, incoming, prepare, receive, respond, validate};
+use crate::route::{Action, DirectResponse, Env, Match};
+use crate::upstream;
 
 /// The requests of one connection.
 pub(super) struct Requests(pub(super) Arc<Context>);
@@ -75,6 +78,8 @@ fn begin(context: Arc<Context>, mut request: Request<Incoming>) -> (Box<Live>, B
     let exchange = Exchange {
         flow,
         chain: Arc::clone(&context.chain),
+        table: None,
+        matched: None,
         random: fastrand::u64(..),
         upgrade,
         shared: Arc::clone(&context.shared),
@@ -116,12 +121,96 @@ async fn within_limits(live: &mut Live, body: Body) -> Result<Response<Body>, Re
     .await
 }
 
-async fn handle(exchange: &mut Exchange, _limits: &Limits, _body: Body) -> Result<Response<Body>, Reply> {
+async fn handle(exchange: &mut Exchange, limits: &Limits, body: Body) -> Result<Response<Body>, Reply> {
     if !exchange.chain.manager.proxy_100_continue && validate::expects_continue(&exchange.flow.request) {
         // hyper says so as soon as the body is read.
         exchange.flow.request.headers.remove(EXPECT);
     }
-    validate::check(exchange)?;
-    exchange.chain.stats.inc(HttpStat::NoRoute);
-    Err(Reply::new(StatusCode::NOT_FOUND, "route_not_found").flag(Flag::NoRouteFound))
+    let unsupported = take_routes(exchange);
+    prepare(exchange)?;
+    if unsupported {
+        return Err(Reply::new(StatusCode::SERVICE_UNAVAILABLE, "zonegate_unsupported"));
+    }
+    route(exchange, limits);
+    refuse_upgrade(exchange)?;
+    act(exchange, body).await
+}
+
+/// Keeps the routes in force; true: a part of them can't be run.
+fn take_routes(exchange: &mut Exchange) -> bool {
+    match exchange.chain.routes() {
+        Current::Missing => false,
+        Current::Table(table) => {
+            exchange.table = Some(table);
+            false
+        }
+        Current::Unsupported => true,
+    }
+}
+
+fn prepare(exchange: &mut Exchange) -> Result<(), Reply> {
+    match exchange.table.clone() {
+        Some(table) => prepare::prepare(exchange, &table.config().internal_only_headers),
+        None => prepare::prepare(exchange, &[]),
+    }
+}
+
+/// Finds the route, and lets its limits be in force.
+fn route(exchange: &mut Exchange, limits: &Limits) {
+    let env = Env { random: exchange.random, runtime: None };
+    exchange.matched = exchange.table.as_ref().and_then(|table| table.find(&exchange.flow, &env));
+    let Some(matched) = &exchange.matched else { return };
+    exchange.flow.route_name = matched.route_name();
+    exchange.flow.virtual_host = Arc::clone(&matched.host.config.name);
+    if let Action::Forward(forward) = matched.action() {
+        let duration = forward.max_stream_duration.as_ref().and_then(|duration| duration.max);
+        if forward.idle_timeout.is_some() || duration.is_some() {
+            limits.set(forward.idle_timeout, duration);
+        }
+    }
+}
+
+/// An upgrade needs somebody who allows it: the route, or else the connection manager.
+fn refuse_upgrade(exchange: &Exchange) -> Result<(), Reply> {
+    let Some(wanted) = hop::upgrade(&exchange.flow.request) else { return Ok(()) };
+    let of_route = match exchange.matched.as_ref().map(Match::action) {
+        Some(Action::Forward(forward)) => {
+            forward.upgrades.iter().find(|one| one.kind.as_bytes().eq_ignore_ascii_case(wanted)).map(|one| one.enabled)
+        }
+        _ => None,
+    };
+    let upgrades = &exchange.chain.manager.upgrades;
+    let general = upgrades.iter().find(|one| one.kind.as_bytes().eq_ignore_ascii_case(wanted)).map(|one| one.enabled);
+    if of_route.or(general) == Some(true) {
+        return Ok(());
+    }
+    exchange.chain.stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
+    Err(Reply::new(StatusCode::FORBIDDEN, "upgrade_failed"))
+}
+
+async fn act(exchange: &mut Exchange, body: Body) -> Result<Response<Body>, Reply> {
+    let Some(matched) = exchange.matched.clone() else {
+        exchange.chain.stats.inc(HttpStat::NoRoute);
+        return Err(Reply::new(StatusCode::NOT_FOUND, "route_not_found").flag(Flag::NoRouteFound));
+    };
+    match matched.action() {
+        Action::Forward(_) => {
+            exchange.chain.stats.inc(HttpStat::RqTotal);
+            let pools = Arc::clone(&exchange.chain.pools);
+            upstream::forward(exchange, &matched, &pools, body).await
+        }
+        Action::Direct(direct) => {
+            exchange.chain.stats.inc(HttpStat::RqDirectResponse);
+            Err(direct_response(direct))
+        }
+        Action::Redirect(_) | Action::RequireTls => {
+            exchange.chain.stats.inc(HttpStat::RqRedirect);
+            Err(Reply::new(StatusCode::NOT_FOUND, "route_not_found"))
+        }
+    }
+}
+
+fn direct_response(direct: &DirectResponse) -> Reply {
+    let body = String::from_utf8_lossy(&direct.body).into_owned();
+    Reply::new(direct.status, "direct_response").body(body)
 }

@@ -14,13 +14,14 @@ use super::reply::Reply;
 pub(super) fn check(exchange: &mut Exchange) -> Result<(), Reply> {
     count_headers(exchange)?;
     underscores(exchange)?;
-    version(exchange)?;
+    default_host(exchange);
     let head = &exchange.flow.request;
     if head.authority.is_empty() {
         return Err(Reply::new(StatusCode::BAD_REQUEST, "missing_host_header"));
     }
     if !is_authority(head.authority.as_bytes()) {
-        return Err(Reply::new(StatusCode::BAD_REQUEST, "http.invalid_authority"));
+        let reply = Reply::new(StatusCode::BAD_REQUEST, "http.invalid_authority").body("Bad Request");
+        return Err(reply.flag(Flag::DownstreamProtocolError));
     }
     if head.has_path() && !head.path.as_str().starts_with('/') {
         exchange.chain.stats.inc(HttpStat::DownstreamRqNonRelativePath);
@@ -57,21 +58,19 @@ fn underscores(exchange: &mut Exchange) -> Result<(), Reply> {
     Err(Reply::new(StatusCode::BAD_REQUEST, details).body("Bad Request").flag(Flag::DownstreamProtocolError))
 }
 
-fn version(exchange: &mut Exchange) -> Result<(), Reply> {
+/// `default_host_for_http_10`.
+fn default_host(exchange: &mut Exchange) {
     if exchange.flow.protocol != Protocol::Http10 {
-        return Ok(());
+        return;
     }
+    // That 1.0 is not accepted the gate has said.
     let http1 = &exchange.chain.manager.http1;
-    if !http1.accept_http_10 {
-        return Err(Reply::new(StatusCode::UPGRADE_REQUIRED, "low_version"));
-    }
     if exchange.flow.request.authority.is_empty()
         && let Some(host) = &http1.default_host_for_http_10
         && let Ok(host) = HeaderValue::from_str(host)
     {
         exchange.flow.request.authority = host;
     }
-    Ok(())
 }
 
 /// `HeaderUtility::authorityIsValid`, without user information, which is nobody's host.

@@ -60,7 +60,8 @@ impl ChainState {
             buckets: buckets.collect(),
             gate: Gate::new(&chain.filters, registry),
             tcp: OnceLock::new(),
-            logs_certificates: more.is_some_and(|more| wants_certificates(&more.access_logs)),
+            // HTTP tells them on, judges by them and logs them.
+            logs_certificates: http.is_some() || more.is_some_and(|more| wants_certificates(&more.access_logs)),
             tls: tls.map(Box::new),
             http,
             drain: Drain::new().0,

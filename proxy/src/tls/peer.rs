@@ -102,7 +102,7 @@ fn serial(parsed: &X509Certificate<'_>) -> Box<str> {
 }
 
 /// SHA-256 of a certificate, lower-case hexadecimal.
-pub(crate) fn sha256(der: &[u8]) -> String {
+pub fn sha256(der: &[u8]) -> String {
     fingerprint(&SHA256, der)
 }
 
@@ -120,7 +120,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// PEM, percent-encoded for a header as Envoy does.
-pub(crate) fn pem(der: &[u8]) -> String {
+pub fn pem(der: &[u8]) -> String {
     let mut out = String::from("-----BEGIN%20CERTIFICATE-----%0A");
     // 48 bytes are a line of 64 characters.
     for line in der.chunks(48) {
@@ -130,6 +130,11 @@ pub(crate) fn pem(der: &[u8]) -> String {
     }
     out.push_str("-----END%20CERTIFICATE-----%0A");
     out
+}
+
+/// A chain of certificates, as [`pem`] writes each.
+pub fn chain_pem<'a>(chain: impl Iterator<Item = &'a [u8]>) -> String {
+    chain.map(pem).collect()
 }
 
 fn ip(bytes: &[u8]) -> Option<IpAddr> {

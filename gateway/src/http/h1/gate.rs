@@ -108,12 +108,12 @@ impl Gate {
     }
 
     fn head(&self, rest: &[u8], scanned: usize) -> Result<Option<(usize, Framing)>, Refusal> {
-        let Some(end) = head::length(rest, scanned) else {
-            // An empty line or two may stand before it.
-            return if rest.len() > self.rules.max_bytes + 4 { Err(Refusal::TOO_LARGE) } else { Ok(None) };
+        let blank = head::blank(rest);
+        let Some(end) = head::length(&rest[blank..], scanned.saturating_sub(blank)) else {
+            return if rest.len() > self.rules.max_bytes { Err(Refusal::TOO_LARGE) } else { Ok(None) };
         };
-        let start = head::blank(&rest[..end]).min(2);
-        head::read(&rest[start..end], &self.rules).map(|framing| Some((end, framing)))
+        let end = blank + end;
+        head::read(&rest[blank..end], &self.rules).map(|framing| Some((end, framing)))
     }
 
     fn end(&mut self, seen: Seen, then: Then) -> Seen {

@@ -18,6 +18,8 @@ pub(crate) struct Rules {
     pub(crate) chunked_length: bool,
     /// `allow_custom_methods`.
     pub(crate) any_method: bool,
+    /// `accept_http_10`.
+    pub(crate) http10: bool,
 }
 
 /// Where the body of a request ends.
@@ -57,6 +59,8 @@ impl Refusal {
     const ENCODING: Self = Self::codec(StatusCode::NOT_IMPLEMENTED, "http1.invalid_transfer_encoding");
     const BOTH: Self = Self::codec(StatusCode::BAD_REQUEST, "http1.content_length_and_chunked_not_allowed");
     const BODY: Self = Self::codec(StatusCode::BAD_REQUEST, "http1.body_disallowed");
+    const SCHEME: Self = Self::codec(StatusCode::BAD_REQUEST, "http1.invalid_scheme");
+    const VERSION: Self = Self::codec(StatusCode::UPGRADE_REQUIRED, "low_version");
     const FRAGMENT: Self =
         Self { status: StatusCode::BAD_REQUEST, details: "path_normalization_failed", of_codec: false };
 }
@@ -137,7 +141,9 @@ fn request_line<'a>(line: &'a [u8], rules: &Rules) -> Result<(&'a [u8], Version)
     };
     let version = match version {
         b"HTTP/1.1" => Version::Http11,
-        b"HTTP/1.0" => Version::Http10,
+        b"HTTP/1.0" if rules.http10 => Version::Http10,
+        // Whatever it is that it speaks.
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => return Err(Refusal::VERSION),
         _ => return Err(Refusal::MALFORMED),
     };
     let known = if rules.any_method { !method.is_empty() && method.iter().all(is_token) } else { is_method(method) };
@@ -153,25 +159,29 @@ fn check_target(method: &[u8], target: &[u8], rules: &Rules) -> Result<(), Refus
         return Err(Refusal::MALFORMED);
     }
     if method == b"CONNECT" {
-        return http::uri::Authority::try_from(target).map(drop).map_err(|_| Refusal::URL);
+        let authority = http::uri::Authority::try_from(target).map_err(|_| Refusal::URL)?;
+        return if authority.port_u16().is_some() { Ok(()) } else { Err(Refusal::URL) };
     }
     if target.contains(&b'#') {
         return Err(Refusal::FRAGMENT);
     }
     match target {
         [b'/', ..] => PathAndQuery::try_from(target).map(drop).map_err(|_| Refusal::URL),
-        b"*" => Ok(()),
-        _ if rules.absolute => absolute(target),
-        _ => Err(Refusal::URL),
+        b"*" if method == b"OPTIONS" => Ok(()),
+        _ if rules.absolute && memmem::find(target, b"://").is_some() => absolute(target),
+        b"*" => Err(Refusal::URL),
+        _ => Err(Refusal::MALFORMED),
     }
 }
 
 /// `http://host[:port][/path]`; user information is refused, as a name that nobody should have to read.
 fn absolute(target: &[u8]) -> Result<(), Refusal> {
     let uri = http::Uri::try_from(target).map_err(|_| Refusal::URL)?;
-    let known = matches!(uri.scheme_str(), Some("http" | "https"));
+    if !matches!(uri.scheme_str(), Some("http" | "https")) {
+        return Err(Refusal::SCHEME);
+    }
     match uri.authority() {
-        Some(authority) if known && !authority.as_str().contains('@') => Ok(()),
+        Some(authority) if !authority.as_str().contains('@') => Ok(()),
         _ => Err(Refusal::URL),
     }
 }

@@ -1,5 +1,6 @@
 //! A connection manager, and clients that send what they like.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::http::Chain;
+use crate::http::chain::{Common, Node};
+use crate::http::routes::Book;
+use crate::upstream::Pools;
 
 pub(super) struct World {
     pub(super) chain: Arc<Chain>,
@@ -42,7 +46,10 @@ impl World {
         let clusters = Clusters::new(Arc::clone(&registry), tokio::runtime::Handle::current());
         let sinks = Sinks::new(&registry, sink::Options::default());
         let shared = Shared::new(clusters, registry, sinks, Limits::default(), None);
-        let chain = Chain::new(&Arc::new(manager), false, &shared);
+        let manager = Arc::new(manager);
+        let common = Common { pools: Pools::new(1), own_ip: IpAddr::from([192, 0, 2, 1]), node: Node::default() };
+        let routes = Book::default().routes(&manager.routes);
+        let chain = Chain::new(&manager, false, &shared, (&common, routes));
         tokio::spawn(async {
             loop {
                 control::tick();
