@@ -10,6 +10,7 @@ pub mod control;
 pub mod engine;
 pub mod error;
 mod expiry;
+pub mod export;
 pub mod http;
 pub mod lifecycle;
 pub mod listener;

@@ -28,7 +28,7 @@ use crate::metrics::render::{TagSpecifier, Tags};
 use crate::overload;
 use crate::report::{Sinks, sink};
 use crate::runtime::Workers;
-use crate::shared::{Limits, Shared};
+use crate::shared::{Limits, Node, Shared};
 use crate::system::socket::{self, Socket};
 use crate::system::{self, System};
 use crate::upstream::Clusters;
@@ -264,6 +264,9 @@ fn assemble(
         http.introduce(&node.id, &node.cluster);
     }
     let shared = Shared::new(clusters, Arc::clone(registry), Arc::clone(sinks), limits, settings.http.clone());
+    let node = &settings.bootstrap.node;
+    let zone = node.locality.as_ref().map(|locality| locality.zone.as_str()).unwrap_or_default();
+    shared.identify(Node { id: node.id.as_str().into(), cluster: node.cluster.as_str().into(), zone: zone.into() });
     let overload =
         overload::watch(Arc::clone(&shared.overload), settings.bootstrap.overload.clone(), Arc::clone(registry));
     drop(tokio::spawn(overload));

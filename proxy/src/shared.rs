@@ -1,7 +1,7 @@
 //! What all connections of one proxy share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::http::HttpServer;
 use crate::metrics::{Registry, Scope, TlsInspectorStat};
@@ -29,6 +29,17 @@ impl Default for Limits {
     }
 }
 
+/// What the bootstrap calls this process (`node`); empty where it does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// `node.id`.
+    pub id: Box<str>,
+    /// `node.cluster`.
+    pub cluster: Box<str>,
+    /// `node.locality.zone`.
+    pub zone: Box<str>,
+}
+
 /// What all connections of one proxy share.
 #[derive(Debug)]
 pub struct Shared {
@@ -46,6 +57,8 @@ pub struct Shared {
     pub tls: Arc<Contexts>,
     /// What serves HTTP; `None`: nothing does, and chains that end in it are refused.
     pub http: Option<Arc<dyn HttpServer>>,
+    /// Who we are to those who collect logs and spans.
+    node: OnceLock<Node>,
     pub(crate) tls_inspector: Arc<Scope<TlsInspectorStat>>,
     open: AtomicU64,
     hellos: AtomicU32,
@@ -74,12 +87,25 @@ impl Shared {
             limits,
             overload: Arc::default(),
             http,
+            node: OnceLock::new(),
             tls_inspector,
             open: AtomicU64::new(0),
             hellos: AtomicU32::new(0),
             next_id: AtomicU64::new(0),
             next_request_id: AtomicU64::new(0),
         })
+    }
+
+    /// Says who we are; once, before the first configuration.
+    pub fn identify(&self, node: Node) {
+        self.sinks.attach(&self.clusters, &self.registry, &node);
+        // Said again, it is what it was.
+        let _ = self.node.set(node);
+    }
+
+    /// Who we are.
+    pub fn node(&self) -> Node {
+        self.node.get().cloned().unwrap_or_default()
     }
 
     /// Connections open at this moment.

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use self::filter::{CelFilter, Comparison, Filter, MetadataTest, Op, ValueTest};
 pub use self::http::{
     GrpcForm, HeaderRef, HostSource, MetadataRef, MetadataSource, NameOrder, PathForm, PathSource, ServerName,
 };
 pub use self::tls::{Fact, TlsOperator};
+use super::tracing::Exporter;
 
 /// One access log.
 #[derive(Clone, Debug)]
@@ -32,6 +34,27 @@ pub enum Sink {
     Stdout,
     /// Standard error.
     Stderr,
+    /// An OpenTelemetry collector.
+    OpenTelemetry(Arc<OpenTelemetryLog>),
+}
+
+/// `OpenTelemetryAccessLogConfig`, but for what records say.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct OpenTelemetryLog {
+    /// Where records go.
+    pub exporter: Exporter,
+    /// `log_name`.
+    pub log_name: Box<str>,
+    /// `log_name`, `zone_name`, `cluster_name`, `node_name` are among the resource's attributes.
+    pub built_in_labels: bool,
+    /// Attributes of the resource.
+    pub resource: Box<[(Box<str>, Box<str>)]>,
+    /// `stat_prefix`; may be empty.
+    pub stat_prefix: Box<str>,
+    /// `buffer_size_bytes`: so many are sent at once; Envoy's default is 16,384.
+    pub buffer_size: usize,
+    /// `buffer_flush_interval`; Envoy's default is 1 s.
+    pub flush_interval: Duration,
 }
 
 /// What a line says.
@@ -41,6 +64,13 @@ pub enum Format {
     Text(Template),
     /// A JSON object; one line.
     Json(Box<[(Box<str>, JsonNode)]>),
+    /// A log record of OpenTelemetry.
+    Record {
+        /// `body`.
+        body: Option<JsonNode>,
+        /// `attributes`, in order.
+        attributes: Box<[(Box<str>, JsonNode)]>,
+    },
 }
 
 /// A value in a JSON format.

@@ -40,6 +40,7 @@ use super::access_log::Template;
 use super::http_filter::{PerRoute, RateLimit};
 use super::metadata::Metadata;
 use super::metadata::proto::Interner;
+use super::tracing::RouteTracing;
 use crate::reject::{Context, Ignored, Rejection, Unsupported};
 
 /// A route configuration.
@@ -145,6 +146,8 @@ pub struct Route {
     pub stat_prefix: Option<Arc<str>>,
     /// `decorator`.
     pub decorator: Option<Box<Decorator>>,
+    /// `tracing`.
+    pub tracing: Option<Box<RouteTracing>>,
     /// `metadata`.
     pub metadata: Option<Arc<Metadata>>,
 }

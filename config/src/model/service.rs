@@ -33,5 +33,4 @@ pub struct HttpService {
     pub headers: Box<[(Box<str>, Box<str>)]>,
 }
 
-#[allow(dead_code)]
 pub(crate) mod proto;

@@ -208,5 +208,4 @@ pub struct Datadog {
 /// Most time for a report to a collector whose configuration names none.
 pub const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
-#[allow(dead_code)]
 pub(crate) mod proto;

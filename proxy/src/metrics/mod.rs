@@ -24,9 +24,9 @@ pub use registry::Registry;
 pub use scope::{AnyScope, Scope};
 pub use sets::{
     CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
-    ListenerStat, LocalRateLimitStat, OverloadActionStat, OverloadResourceStat, OverloadStat, ProxyProtocolStat,
-    RbacPolicyStat, RbacShadowStat, RbacStat, RuntimeStat, SdsStat, SecretStat, ServerStat, SslFactoryStat, SslStat,
-    SubscriptionStat, TcpStat, TlsInspectorStat, ZonegateStat,
+    ListenerStat, LocalRateLimitStat, LogExportStat, OverloadActionStat, OverloadResourceStat, OverloadStat,
+    ProxyProtocolStat, RbacPolicyStat, RbacShadowStat, RbacStat, RuntimeStat, SdsStat, SecretStat, ServerStat,
+    SslFactoryStat, SslStat, SubscriptionStat, TcpStat, TlsInspectorStat, TracerStat, ZonegateStat,
 };
 pub use stat::{Kind, StatDef, StatSet};
 pub use worker::{current_worker, enter_worker};

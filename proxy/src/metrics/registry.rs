@@ -10,9 +10,9 @@ use super::family::{Family, FamilyView};
 use super::scope::{AnyScope, Scope};
 use super::sets::{
     CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
-    ListenerStat, LocalRateLimitStat, OverloadActionStat, OverloadResourceStat, OverloadStat, ProxyProtocolStat,
-    RbacPolicyStat, RbacShadowStat, RbacStat, RuntimeStat, SdsStat, SecretStat, ServerStat, SslFactoryStat, SslStat,
-    SubscriptionStat, TcpStat, TlsInspectorStat, ZonegateStat,
+    ListenerStat, LocalRateLimitStat, LogExportStat, OverloadActionStat, OverloadResourceStat, OverloadStat,
+    ProxyProtocolStat, RbacPolicyStat, RbacShadowStat, RbacStat, RuntimeStat, SdsStat, SecretStat, ServerStat,
+    SslFactoryStat, SslStat, SubscriptionStat, TcpStat, TlsInspectorStat, TracerStat, ZonegateStat,
 };
 use super::sni::SniSeries;
 use super::stat::StatSet;
@@ -36,6 +36,8 @@ pub struct Registry {
     rbac: Family<RbacStat>,
     rbac_shadow: Family<RbacShadowStat>,
     rbac_policies: Family<RbacPolicyStat>,
+    tracers: Family<TracerStat>,
+    log_exports: Family<LogExportStat>,
     subscriptions: Family<SubscriptionStat>,
     ssl: Family<SslStat>,
     ssl_factories: Family<SslFactoryStat>,
@@ -76,6 +78,8 @@ impl Registry {
             rbac: Family::default(),
             rbac_shadow: Family::default(),
             rbac_policies: Family::default(),
+            tracers: Family::default(),
+            log_exports: Family::default(),
             subscriptions: Family::default(),
             ssl: Family::default(),
             ssl_factories: Family::default(),
@@ -229,6 +233,16 @@ impl Registry {
         Arc::clone(&self.control_plane)
     }
 
+    /// `tracing.<tracer>.…`
+    pub fn tracer(&self, name: &str) -> Arc<Scope<TracerStat>> {
+        self.tracers.scope(name, self.workers)
+    }
+
+    /// `access_logs.<kind>.…`
+    pub fn log_export(&self, name: &str) -> Arc<Scope<LogExportStat>> {
+        self.log_exports.scope(name, self.workers)
+    }
+
     /// `filesystem.…`
     pub fn filesystem(&self) -> Arc<Scope<FilesystemStat>> {
         Arc::clone(&self.filesystem)
@@ -279,6 +293,8 @@ impl Registry {
         self.rbac.reset();
         self.rbac_shadow.reset();
         self.rbac_policies.reset();
+        self.tracers.reset();
+        self.log_exports.reset();
         self.subscriptions.reset();
         self.ssl.reset();
         self.ssl_factories.reset();
@@ -322,6 +338,8 @@ impl Registry {
         see(one(&self.tls_inspector));
         see(self.closes.view());
         see(self.rbac_policies.view());
+        see(self.tracers.view());
+        see(self.log_exports.view());
         see(one(&self.zonegate));
     }
 }

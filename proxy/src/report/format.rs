@@ -16,13 +16,20 @@ pub(super) fn line(format: &Format, omit_empty: bool, subject: &Subject<'_>) -> 
             writer.object(fields);
             writer.line.push('\n');
         }
+        // Is a record, not a line.
+        Format::Record { .. } => {}
     }
     writer.line
 }
 
 /// A template over a request, outside of logs: header values, names of spans. What is absent is empty.
 pub(super) fn bare(template: &Template, subject: &Subject<'_>) -> String {
-    let mut writer = Writer { line: String::new(), omit_empty: true, subject };
+    plain(template, true, subject)
+}
+
+/// A template alone.
+pub(super) fn plain(template: &Template, omit_empty: bool, subject: &Subject<'_>) -> String {
+    let mut writer = Writer { line: String::new(), omit_empty, subject };
     writer.text(template);
     writer.line
 }

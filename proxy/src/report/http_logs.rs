@@ -8,7 +8,7 @@ use super::filter::{self, Verdict};
 use super::http::HttpFlow;
 use super::needs::Needs;
 use super::value::Subject;
-use super::{LogType, Sinks, format, hostname, tls};
+use super::{LogType, Sinks, hostname, tls};
 use crate::metrics::{Registry, Scope, ZonegateStat};
 
 /// A list of access logs, ready for use.
@@ -56,7 +56,7 @@ impl HttpLogs {
             let subject = Subject::of_request(flow, log_type, &self.hostname);
             let verdict = log.filter.as_ref().map_or(Verdict::Log, |filter| filter::evaluate(filter, &subject));
             match verdict {
-                Verdict::Log => self.sinks.write(&log.sink, format::line(&log.format, log.omit_empty, &subject)),
+                Verdict::Log => self.sinks.log(log, &subject),
                 Verdict::Skip => {}
                 Verdict::Error => self.own.inc(ZonegateStat::AccessLogFilterErrors),
             }

@@ -10,6 +10,7 @@ mod http_logs;
 mod metadata;
 mod needs;
 mod rbac;
+mod record;
 mod reporter;
 pub mod sink;
 #[cfg(test)]

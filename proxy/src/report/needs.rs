@@ -120,6 +120,9 @@ impl Needs {
         match format {
             Format::Text(template) => self.template(template),
             Format::Json(fields) => fields.iter().for_each(|(_, node)| self.node(node)),
+            Format::Record { body, attributes } => {
+                body.iter().chain(attributes.iter().map(|(_, node)| node)).for_each(|node| self.node(node));
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use super::filter::{self, Verdict};
 use super::flow::Flow;
 use super::sink::Sinks;
 use super::value::Subject;
-use super::{LogType, format, hostname};
+use super::{LogType, hostname};
 use crate::error::{CloseReason, TlsFailure};
 use crate::metrics::sni::Totals;
 use crate::metrics::{CloseStat, ListenerStat, Registry, Scope, TlsInspectorStat, ZonegateStat};
@@ -103,7 +103,7 @@ impl Reporter {
             if !self.wanted(log, &subject) {
                 continue;
             }
-            self.sinks.write(&log.sink, format::line(&log.format, log.omit_empty, &subject));
+            self.sinks.log(log, &subject);
         }
     }
 

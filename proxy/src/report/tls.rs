@@ -118,6 +118,7 @@ fn printed(format: &Format) -> bool {
     match format {
         Format::Text(template) => in_template(template),
         Format::Json(fields) => fields.iter().any(|(_, node)| in_node(node)),
+        Format::Record { body, attributes } => body.iter().chain(attributes.iter().map(|(_, node)| node)).any(in_node),
     }
 }
 

@@ -49,6 +49,11 @@ impl Clusters {
         Arc::new(Self { map: ArcSwap::default(), shared: Arc::new(shared) })
     }
 
+    /// The control runtime.
+    pub fn control(&self) -> &Handle {
+        &self.shared.control
+    }
+
     /// Takes over what changed, at a cost in proportion to that. Hosts keep their state by address. For one control
     /// task: calls must not overlap.
     pub fn apply(&self, snapshot: &Snapshot, changes: &Changes) {

@@ -2,6 +2,7 @@
 #![allow(deprecated)] // Envoy still honours the fields it deprecates
 
 mod filter;
+mod otlp;
 
 pub(crate) use filter::filter;
 
@@ -82,6 +83,10 @@ fn access_log(cx: &mut Context, log: pb::AccessLog) -> Result<Option<AccessLog>,
                 use loggers::stream::v3::stderr_access_log::AccessLogFormat::LogFormat;
                 (Sink::Stderr, log_format(cx, access_log_format.map(|LogFormat(f)| f))?)
             }
+            "open_telemetry.v3.OpenTelemetryAccessLogConfig" => match otlp::log(cx, &body)? {
+                Some(found) => found,
+                None => return Ok(None),
+            },
             _ => return Ok(None),
         }))
     })?;
@@ -91,7 +96,10 @@ fn access_log(cx: &mut Context, log: pb::AccessLog) -> Result<Option<AccessLog>,
         }
         None => {
             extension::check_known(cx, extension::Category::AccessLogger, &name, &type_name)?;
-            cx.note("typed_config", "no lines are written: only files, stdout and stderr are");
+            cx.note(
+                "typed_config",
+                "no lines are written: files, stdout, stderr and OpenTelemetry collectors are what there is",
+            );
             Ok(None)
         }
     }

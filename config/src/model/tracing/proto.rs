@@ -5,6 +5,8 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::provider::resource;
+
 use envoy_types::pb::envoy::config::route::v3 as route;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 use envoy_types::pb::envoy::r#type::v3 as types;

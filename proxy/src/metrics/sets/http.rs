@@ -69,5 +69,10 @@ stat_set! {
         counter RqDirectResponse = "rq_direct_response" [when_used],
         counter RqRedirect = "rq_redirect" [when_used],
         counter RqTotal = "rq_total" [when_used],
+        counter TracingRandomSampling = "tracing.random_sampling" [when_used],
+        counter TracingServiceForced = "tracing.service_forced" [when_used],
+        counter TracingClientEnabled = "tracing.client_enabled" [when_used],
+        counter TracingNotTraceable = "tracing.not_traceable" [when_used],
+        counter TracingHealthCheck = "tracing.health_check" [when_used],
     }
 }

@@ -8,6 +8,7 @@ mod rbac;
 mod server;
 mod ssl;
 mod tcp;
+mod tracing;
 
 pub use cluster::ClusterStat;
 pub use http::HttpStat;
@@ -20,3 +21,4 @@ pub use server::{
 };
 pub use ssl::{SslFactoryStat, SslStat};
 pub use tcp::TcpStat;
+pub use tracing::{LogExportStat, TracerStat};

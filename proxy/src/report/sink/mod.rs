@@ -3,6 +3,7 @@
 
 mod file;
 mod kuma;
+mod otlp;
 mod queue;
 mod tcp;
 #[cfg(test)]
@@ -10,13 +11,19 @@ mod tests;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use config::model::access_log::Sink;
+use config::model::access_log::{AccessLog, Format, Sink};
+
+use super::format::line;
+use super::record::record;
+use super::value::Subject;
 
 use crate::metrics::{FilesystemStat, Registry, Scope, ZonegateStat};
+use crate::shared::Node;
+use crate::upstream::Clusters;
 use file::Target;
 use queue::Queue;
 
@@ -62,32 +69,71 @@ pub(super) struct Counts {
 pub struct Sinks {
     options: Options,
     counts: Counts,
-    open: ArcSwap<HashMap<Sink, Arc<Queue>>>,
+    open: ArcSwap<HashMap<Sink, Arc<Open>>>,
     /// Held by who opens or closes a sink.
     changing: Mutex<()>,
+    /// What collectors are reached by; absent until the engine is there.
+    network: OnceLock<otlp::Network>,
+}
+
+/// An open sink.
+#[derive(Debug)]
+enum Open {
+    /// Lines, and the thread that writes them.
+    Lines(Queue),
+    /// Records, and the task that sends them.
+    Records(otlp::Records),
 }
 
 impl Sinks {
     /// None is open yet.
     pub fn new(registry: &Registry, options: Options) -> Arc<Self> {
         let counts = Counts { own: registry.zonegate(), files: registry.filesystem() };
-        Arc::new(Self { options, counts, open: ArcSwap::default(), changing: Mutex::default() })
+        Arc::new(Self {
+            options,
+            counts,
+            open: ArcSwap::default(),
+            changing: Mutex::default(),
+            network: OnceLock::new(),
+        })
+    }
+
+    /// From now on collectors can be reached, through these clusters.
+    pub(crate) fn attach(&self, clusters: &Arc<Clusters>, registry: &Arc<Registry>, node: &Node) {
+        let (clusters, registry) = (Arc::clone(clusters), Arc::clone(registry));
+        // Said again, it is what it was.
+        let _ = self.network.set(otlp::Network { clusters, registry, node: node.clone() });
     }
 
     /// Hands a line over. Never waits for the sink.
     pub fn write(&self, sink: &Sink, line: String) {
-        if let Some(queue) = self.open.load().get(sink) {
-            return self.push(queue, line);
+        match self.get(sink).as_deref() {
+            Some(Open::Lines(queue)) if queue.push(line) => {}
+            _ => self.counts.own.inc(ZonegateStat::AccessLogDroppedQueueFull),
         }
-        match self.open(sink) {
-            Some(queue) => self.push(&queue, line),
-            None => self.counts.own.inc(ZonegateStat::AccessLogDroppedQueueFull),
+    }
+
+    /// Writes what `log` says of `subject`.
+    pub(super) fn log(&self, log: &AccessLog, subject: &Subject<'_>) {
+        match &*log.format {
+            Format::Record { body, attributes } => {
+                self.record(&log.sink, record(body.as_ref(), attributes, log.omit_empty, subject));
+            }
+            Format::Text(_) | Format::Json(_) => self.write(&log.sink, line(&log.format, log.omit_empty, subject)),
+        }
+    }
+
+    /// Hands an encoded record over. Never waits for the collector.
+    fn record(&self, sink: &Sink, record: bytes::Bytes) {
+        match self.get(sink).as_deref() {
+            Some(Open::Records(records)) => records.push(record),
+            _ => self.counts.own.inc(ZonegateStat::AccessLogDroppedQueueFull),
         }
     }
 
     /// Opens files anew before their next line (`POST /reopen_logs`, `SIGUSR1`), after they were moved away.
     pub fn reopen(&self) {
-        self.open.load().values().for_each(|queue| queue.reopen());
+        self.lines(&self.open.load()).for_each(Queue::reopen);
     }
 
     /// Writes what waits and closes all sinks; what could not be written within `limit` is lost. Blocks that long at
@@ -96,33 +142,39 @@ impl Sinks {
         let deadline = Instant::now() + limit;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let open = self.open.swap(Arc::default());
-        open.values().for_each(|queue| queue.close());
-        open.values().map(|queue| queue.wait(deadline)).min().unwrap_or(true)
+        self.lines(&open).for_each(Queue::close);
+        self.lines(&open).map(|queue| queue.wait(deadline)).min().unwrap_or(true)
     }
 
-    fn open(&self, sink: &Sink) -> Option<Arc<Queue>> {
+    fn lines<'a>(&self, open: &'a HashMap<Sink, Arc<Open>>) -> impl Iterator<Item = &'a Queue> {
+        open.values().filter_map(|open| match &**open {
+            Open::Lines(queue) => Some(queue),
+            Open::Records(_) => None,
+        })
+    }
+
+    fn get(&self, sink: &Sink) -> Option<Arc<Open>> {
+        let known = self.open.load().get(sink).map(Arc::clone);
+        known.or_else(|| self.open(sink))
+    }
+
+    fn open(&self, sink: &Sink) -> Option<Arc<Open>> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let open = self.open.load_full();
-        if let Some(queue) = open.get(sink) {
-            return Some(Arc::clone(queue));
+        if let Some(known) = open.get(sink) {
+            return Some(Arc::clone(known));
         }
         if open.len() >= self.options.sinks {
             return None;
         }
-        let queue = Arc::new(self.start(sink)?);
+        let opened = Arc::new(self.start(sink)?);
         let mut open = HashMap::clone(&open);
-        open.insert(sink.clone(), Arc::clone(&queue));
+        open.insert(sink.clone(), Arc::clone(&opened));
         self.open.store(Arc::new(open));
-        Some(queue)
+        Some(opened)
     }
 
-    fn push(&self, queue: &Queue, line: String) {
-        if !queue.push(line) {
-            self.counts.own.inc(ZonegateStat::AccessLogDroppedQueueFull);
-        }
-    }
-
-    fn start(&self, sink: &Sink) -> Option<Queue> {
+    fn start(&self, sink: &Sink) -> Option<Open> {
         let (options, counts) = (self.options, self.counts.clone());
         let result = match sink {
             Sink::File(path) if kuma::is_fifo(path) => {
@@ -138,7 +190,11 @@ impl Sinks {
             Sink::Stderr => Queue::start("log-file", options.queue_bytes, move |queue| {
                 file::run(queue, &Target::Stderr, options, &counts);
             }),
+            Sink::OpenTelemetry(log) => {
+                return Some(Open::Records(otlp::Records::start(log, self.network.get()?, options)));
+            }
         };
+        let result = result.map(Open::Lines);
         result.inspect_err(|error| tracing::error!(?sink, %error, "access log: no thread for the sink")).ok()
     }
 }
@@ -146,7 +202,7 @@ impl Sinks {
 impl Drop for Sinks {
     fn drop(&mut self) {
         // Threads end by themselves after writing what they have.
-        self.open.load().values().for_each(|queue| queue.close());
+        self.lines(&self.open.load()).for_each(Queue::close);
     }
 }
 

@@ -77,8 +77,8 @@ fn what_is_not_run_is_named() {
     let at = "access_log[0].filter.extension_filter.typed_config";
     assert_eq!((logs.len(), &*ignored), (1, &[at.to_owned()][..]));
 
-    let otel = "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig";
-    let (logs, ignored) = parse(&filter("otel", otel, json!({}))).unwrap();
+    let als = "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig";
+    let (logs, ignored) = parse(&filter("als", als, json!({}))).unwrap();
     assert_eq!((logs.len(), &*ignored), (0, &["access_log[0].typed_config".to_owned()][..]));
 }
 
@@ -101,4 +101,45 @@ fn refusals_name_the_field() {
     assert_eq!(path(parse(&bad)), at("typed_config.log_format.json_format.k"));
     assert_eq!(path(parse(&json!({"name": "x"}))), at("typed_config"));
     assert_eq!(path(parse(&with_filter(json!({})))), at("filter.filter_specifier"));
+}
+
+fn otel(config: Value) -> Value {
+    filter("o", "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig", config)
+}
+
+#[test]
+fn records_of_open_telemetry() {
+    let grpc = json!({"envoyGrpc": {"clusterName": "c"}});
+    let text = |text: &str| json!({"stringValue": text});
+    let config = json!({"commonConfig": {"logName": "n", "grpcService": grpc}, "body": text("%PROTOCOL%"),
+        "attributes": {"values": [{"key": "z", "value": text("1")},
+            {"key": "a", "value": {"kvlistValue": {"values": [{"key": "k", "value": text("%DURATION%")}]}}}]},
+        "resourceAttributes": {"values": [{"key": "r", "value": text("v")}]}});
+    let (logs, ignored) = parse(&otel(config)).unwrap();
+    assert_eq!(ignored, Vec::<String>::new());
+    let Sink::OpenTelemetry(log) = &logs[0].sink else { panic!("{:?}", logs[0].sink) };
+    assert_eq!((&*log.log_name, log.buffer_size, log.built_in_labels), ("n", 16_384, true));
+    assert_eq!(*log.resource, [("r".into(), "v".into())]);
+    let Format::Record { body: Some(_), attributes } = &*logs[0].format else { panic!("{:?}", logs[0].format) };
+    assert_eq!(attributes.iter().map(|(key, _)| &**key).collect::<Vec<_>>(), ["z", "a"], "in order");
+    let number = json!({"grpcService": grpc, "body": {"intValue": "1"}});
+    assert_eq!(path(parse(&otel(number))), "access_log[0].typed_config.body");
+    assert_eq!(path(parse(&otel(json!({})))), "access_log[0].typed_config.grpc_service");
+}
+
+#[test]
+fn filters_of_all_kinds() {
+    let of = |filter: Value| parse(&with_filter(filter)).map(|(logs, ignored)| (logs[0].filter.clone(), ignored));
+    let status = json!({"statusCodeFilter": {"comparison": {"op": "GE", "value": {"defaultValue": 400}}}});
+    let header = json!({"headerFilter": {"header": {"name": "X-A", "stringMatch": {"exact": "1"}}}});
+    let (filter, ignored) = of(json!({"andFilter": {"filters": [status.clone(), header]}})).unwrap();
+    assert!(ignored.is_empty() && matches!(&filter, Some(Filter::And(both)) if both.len() == 2), "{filter:?}");
+    let (filter, _) = of(json!({"logTypeFilter": {"types": ["DownstreamEnd"], "exclude": true}})).unwrap();
+    assert!(matches!(filter, Some(Filter::LogType { types, exclude: true }) if *types == ["DownstreamEnd".into()]));
+    let value = json!({"matcher": {"filter": "n", "path": [{"key": "k"}], "value": {"boolMatch": true}}});
+    assert!(matches!(of(json!({"metadataFilter": value})).unwrap().0, Some(Filter::Metadata(_))));
+    let at = |rest: &str| format!("access_log[0].filter.{rest}");
+    assert_eq!(path(of(json!({"responseFlagFilter": {"flags": ["XX"]}}))), at("response_flag_filter.flags[0]"));
+    assert_eq!(path(of(json!({"orFilter": {"filters": [status]}}))), at("or_filter.filters"));
+    assert_eq!(path(of(json!({"statusCodeFilter": {}}))), at("status_code_filter.comparison"));
 }

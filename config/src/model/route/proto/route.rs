@@ -10,6 +10,7 @@ use super::{Part, Scope, first_set, forward, header_mutations, matching, redirec
 use crate::model::http_filter::proto::per_filter;
 use crate::model::metadata::proto::metadata;
 use crate::model::route::{Action, BufferLimit, Decorator, Route};
+use crate::model::tracing;
 use crate::reject::{Context, IsSet, Rejection};
 
 /// Converts a `Route`.
@@ -35,7 +36,6 @@ pub(super) fn route(cx: &mut Context, scope: &mut Scope<'_>, route: pb::Route) -
     if let Some(unsupported) = first_set(cx, &refused) {
         return Ok(Err(unsupported));
     }
-    cx.ignore("tracing", &tracing, "the connection manager's tracing holds for all routes");
     let per_filter = run!(per_filter(cx, scope.interner, typed_per_filter_config)?);
     let matches = cx.required("match", r#match)?;
     let matches = run!(cx.at("match", |cx| matching::route_match(cx, scope.interner, matches))?);
@@ -73,6 +73,10 @@ pub(super) fn route(cx: &mut Context, scope: &mut Scope<'_>, route: pb::Route) -
             Some(decorator) => Some(Box::new(cx.at("decorator", |cx| self::decorator(cx, decorator))?)),
         },
         metadata: cx.at("metadata", |cx| metadata(cx, scope.interner, route_metadata))?,
+        tracing: match tracing {
+            None => None,
+            Some(tracing) => Some(Box::new(cx.at("tracing", |cx| tracing::proto::route(cx, tracing))?)),
+        },
     }))
 }
 
