@@ -57,7 +57,7 @@ fn format(cx: &mut Context, format: core::SubstitutionFormatString) -> Result<Re
     let line = substitution(cx, format)?;
     let default = match &line.format {
         Format::Text(_) => "text/plain",
-        Format::Json(_) => "application/json",
+        Format::Json(_) | Format::Record { .. } => "application/json",
     };
     let given = settings::header_value(cx, "content_type", &line.content_type)?;
     Ok(ReplyFormat {
