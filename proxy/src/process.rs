@@ -16,6 +16,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use config::model::endpoint::Locality;
+
 use crate::admin::{self, Admin, AdminState, LogLevels, serve_metrics};
 use crate::engine::{Engine, Parts};
 use crate::http::HttpServer;
@@ -250,6 +252,11 @@ fn assemble(
     workers: &Workers,
 ) -> Engine {
     let clusters = Clusters::new(Arc::clone(registry), Handle::current());
+    if let Some(name) = &settings.bootstrap.local_cluster {
+        let locality = settings.bootstrap.node.locality.clone().unwrap_or_default();
+        let (region, zone, sub_zone) = (locality.region.into(), locality.zone.into(), locality.sub_zone.into());
+        clusters.set_local(Arc::clone(name), Locality { region, zone, sub_zone });
+    }
     let connections = settings.bootstrap.overload.max_connections.unwrap_or(0);
     let limits = Limits { connections, ..Limits::default() };
     let parts = system::Parts {

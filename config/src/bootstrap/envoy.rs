@@ -15,6 +15,7 @@ mod tls;
 mod tests;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use envoy_types::pb::envoy::config::bootstrap::v3 as pb;
@@ -85,6 +86,21 @@ fn decode(raw: Vec<u8>) -> Result<Bootstrap, BootstrapError> {
     Ok(bootstrap)
 }
 
+fn local_cluster(cx: &mut Context, manager: pb::ClusterManager) -> Option<Arc<str>> {
+    let pb::ClusterManager {
+        local_cluster_name,
+        outlier_detection,
+        upstream_bind_config,
+        load_stats_config,
+        enable_deferred_cluster_creation,
+    } = manager;
+    cx.ignore("outlier_detection", &outlier_detection, "ejections are counted, not logged");
+    cx.ignore("upstream_bind_config", &upstream_bind_config, "clusters have their own source addresses only");
+    cx.ignore("load_stats_config", &load_stats_config, "no load reports are sent");
+    immaterial(enable_deferred_cluster_creation, "what a cluster needs is made when it is first used in any case");
+    (!local_cluster_name.is_empty()).then(|| local_cluster_name.into())
+}
+
 #[expect(clippy::too_many_lines, reason = "one line for each field of the message")]
 fn convert(cx: &mut Context, bootstrap: pb::Bootstrap, statics: &statics::Statics) -> Result<Bootstrap, Rejection> {
     let pb::Bootstrap {
@@ -143,7 +159,8 @@ fn convert(cx: &mut Context, bootstrap: pb::Bootstrap, statics: &statics::Static
     immaterial(memory_allocator_manager, "a setting of tcmalloc");
     immaterial(perf_tracing_file_path, "for builds of Envoy with Perfetto");
     cx.ignore("node_context_params", &node_context_params, "no context parameters are sent");
-    cx.ignore("cluster_manager", &cluster_manager, "clusters have their own settings only");
+    let local_cluster =
+        cluster_manager.and_then(|manager| cx.at("cluster_manager", |cx| self::local_cluster(cx, manager)));
     cx.ignore("flags_path", &flags_path, "no flag files are read");
     cx.ignore("stats_sinks", &stats_sinks, "statistics are only served by the admin server");
     cx.ignore("tracing", &tracing, "no traces are sent");
@@ -176,6 +193,7 @@ fn convert(cx: &mut Context, bootstrap: pb::Bootstrap, statics: &statics::Static
         fixed: Vec::new(),
         dynamic,
         stats: cx.at("stats_config", |cx| stats::read(cx, stats_config))?,
+        local_cluster,
         overload,
         runtime,
         raw: Bytes::new(),

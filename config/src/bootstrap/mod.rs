@@ -35,6 +35,8 @@ pub struct Bootstrap {
     pub dynamic: Dynamic,
     /// `stats_config`.
     pub stats: Stats,
+    /// `cluster_manager.local_cluster_name`: the cluster of this process and its like, for zone-aware routing.
+    pub local_cluster: Option<Arc<str>>,
     /// `overload_manager`.
     pub overload: Overload,
     /// `layered_runtime`.

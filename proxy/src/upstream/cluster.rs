@@ -13,13 +13,14 @@ use super::circuit::Circuit;
 use super::clusters::Shared;
 use super::health;
 use super::host::Host;
-use super::host_set::{Built, HostSet};
+use super::host_set::{Built, HostSet, Inputs};
 use super::outlier::{self, Outcome};
 use super::permit::Pending;
 use super::pool::Picked;
 use super::subset::Way;
 use super::tasks::Tasks;
 use super::transport::Transports;
+use super::zones;
 use crate::metrics::{ClusterStat, Scope};
 
 /// One cluster at run time: it outlives changes of its configuration, as long as its name stays.
@@ -164,7 +165,10 @@ impl Cluster {
     /// connections as `per_host_thresholds` allows. Both are counted.
     pub fn pick(&self, pick: &Pick<'_>) -> Result<Arc<Host>, PickError> {
         let hosts = self.hosts.load();
-        let (Picked { host, panic }, way) = hosts.pick(pick);
+        let (Picked { host, panic, zone }, way) = hosts.pick(pick);
+        if let Some(zone) = zone {
+            zone.count(&self.stats);
+        }
         if panic {
             self.stats.inc(ClusterStat::LbHealthyPanic);
         }
@@ -239,11 +243,16 @@ impl Cluster {
             };
             let weigh = |host: &Host| slow_start.as_ref().map_or(u64::from(host.weight()), |s| s.weigh(host));
             let transports = Transports::new(&entry.cluster, &self.shared);
-            HostSet::build(entry, &before, answers, &weigh, transports)
+            let peers = self.shared.peers.load();
+            let peers = peers.as_deref().filter(|_| !self.is_local()).map(|peers| (peers, &*self.stats));
+            HostSet::build(entry, &before, Inputs { answers, weigh: &weigh, peers }, transports)
         };
         let entry = Arc::clone(set.entry());
         self.count(&set, &before, added + removed.len());
         self.hosts.store(Arc::new(set));
+        if self.is_local() {
+            self.tell_peers();
+        }
         removed.iter().for_each(|host| host.drain());
         if closes_removed(&entry.cluster) {
             removed.iter().for_each(|host| host.remove());
@@ -251,6 +260,25 @@ impl Cluster {
         if let Some(tasks) = tasks {
             tasks.sync(self, &entry);
         }
+    }
+
+    /// It is the cluster of this process and its like.
+    fn is_local(&self) -> bool {
+        self.shared.local.get().is_some_and(|local| local.cluster == self.name)
+    }
+
+    /// How many proxies like this one there are, and where, matters to all other clusters.
+    fn tell_peers(&self) {
+        let Some(local) = self.shared.local.get() else { return };
+        let hosts = self.hosts.load();
+        let threshold = hosts.entry().cluster.lb_common.as_ref().map_or(50.0, |c| c.healthy_panic_threshold);
+        let peers = zones::Peers::new(local.locality.clone(), &hosts, threshold);
+        if self.shared.peers.load().as_deref().is_some_and(|known| !zones::differ(known, &peers)) {
+            return;
+        }
+        self.shared.peers.store(Some(Arc::new(peers)));
+        let Some(clusters) = local.clusters.upgrade() else { return };
+        clusters.all().values().filter(|cluster| cluster.name != self.name).for_each(|cluster| cluster.refresh());
     }
 
     fn count(&self, set: &HostSet, before: &HostSet, changes: usize) {

@@ -1,9 +1,10 @@
 //! All clusters by name.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use config::model::cluster::Discovery;
+use config::model::endpoint::Locality;
 use config::snapshot::{Changes, ClusterEntry, Snapshot};
 use rpds::HashTrieMapSync;
 use tokio::runtime::Handle;
@@ -11,6 +12,7 @@ use tokio::runtime::Handle;
 use super::cluster::Cluster;
 use super::dns::{Resolve, System};
 use super::health::events::Sinks;
+use super::zones::Peers;
 use crate::metrics::{ClusterStat, Registry};
 use crate::tls::Contexts;
 
@@ -34,6 +36,21 @@ pub(super) struct Shared {
     pub(super) tls: Arc<Contexts>,
     /// Files of health check events.
     pub(super) sinks: Sinks,
+    /// For zone-aware routing.
+    pub(super) local: OnceLock<Local>,
+    /// What is known of the proxies like this one.
+    pub(super) peers: ArcSwapOption<Peers>,
+}
+
+/// Where this process is, and which cluster it and its like are.
+#[derive(Debug)]
+pub(super) struct Local {
+    /// `local_cluster_name`.
+    pub(super) cluster: Arc<str>,
+    /// Of the node.
+    pub(super) locality: Locality,
+    /// All clusters.
+    pub(super) clusters: Weak<Clusters>,
 }
 
 impl Clusters {
@@ -45,7 +62,9 @@ impl Clusters {
     /// The same with another source of addresses.
     pub fn with_resolver(registry: Arc<Registry>, control: Handle, resolver: Arc<dyn Resolve>) -> Arc<Self> {
         let tls = Arc::default();
-        let shared = Shared { sinks: Sinks::new(control.clone()), control, registry, resolver, tls };
+        let sinks = Sinks::new(control.clone());
+        let (local, peers) = Default::default();
+        let shared = Shared { sinks, control, registry, resolver, tls, local, peers };
         Arc::new(Self { map: ArcSwap::default(), shared: Arc::new(shared) })
     }
 
@@ -54,10 +73,17 @@ impl Clusters {
         &self.shared.control
     }
 
+    /// Turns zone-aware routing on: this process is one of that cluster's endpoints, and there. To be said once, before
+    /// any cluster is known.
+    pub fn set_local(self: &Arc<Self>, cluster: Arc<str>, locality: Locality) {
+        let _first = self.shared.local.set(Local { cluster, locality, clusters: Arc::downgrade(self) });
+    }
+
     /// Takes over what changed, at a cost in proportion to that. Hosts keep their state by address. For one control
     /// task: calls must not overlap.
     pub fn apply(&self, snapshot: &Snapshot, changes: &Changes) {
         let old = self.map.load();
+        let peers = self.shared.peers.load_full();
         let mut map = HashTrieMapSync::clone(&old);
         for name in &changes.clusters {
             match (snapshot.clusters.get(name), old.get(name)) {
@@ -78,6 +104,13 @@ impl Clusters {
             }
         }
         self.map.store(Arc::new(map));
+        if self.shared.peers.load().as_ref().map(Arc::as_ptr) != peers.as_ref().map(Arc::as_ptr) {
+            // Those that are new were built before this was known.
+            let new = |name: &&Arc<str>| !old.contains_key(*name);
+            let new: Vec<Arc<Cluster>> =
+                changes.clusters.iter().filter(new).filter_map(|name| self.get(name)).collect();
+            new.iter().for_each(|cluster| cluster.refresh());
+        }
     }
 
     /// TLS contexts, of listeners too.

@@ -26,7 +26,8 @@ pub struct Host {
     connect_failures: AtomicU64,
     requests: AtomicU32,
     requests_total: AtomicU64,
-    answers: [AtomicU64; 3],
+    /// By [`End`]; made with the first answer.
+    answers: OnceLock<Box<[AtomicU64; 3]>>,
     monitor: OnceLock<Box<Monitor>>,
     removal: OnceLock<CancellationToken>,
     drain: OnceLock<watch::Sender<()>>,
@@ -154,7 +155,7 @@ impl Host {
             connect_failures: AtomicU64::new(0),
             requests: AtomicU32::new(0),
             requests_total: AtomicU64::new(0),
-            answers: Default::default(),
+            answers: OnceLock::new(),
             monitor: OnceLock::new(),
             removal: OnceLock::new(),
             drain: OnceLock::new(),
@@ -219,14 +220,14 @@ impl Host {
 
     /// How many requests ended so (Envoy's `rq_success`, `rq_error`, `rq_timeout`).
     pub fn ended(&self, end: End) -> u64 {
-        self.answers[end as usize].load(Ordering::Relaxed)
+        self.answers.get().map_or(0, |answers| answers[end as usize].load(Ordering::Relaxed))
     }
 
     /// Counts how a request ended. Envoy's router: success for answers below 500 (of gRPC: by its status as HTTP would
     /// say it, once that is known), error for others and for resets, timeout beside them where a timeout of the route or
     /// of the try ended it.
     pub fn count_end(&self, end: End) {
-        self.answers[end as usize].fetch_add(1, Ordering::Relaxed);
+        self.answers.get_or_init(Box::default)[end as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// `envoy.lb` metadata says `canary: true`.

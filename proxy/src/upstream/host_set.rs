@@ -19,6 +19,8 @@ use super::host::{Detail, Fitness, Flag, Host};
 use super::pool::{Group, Picked, Pool, Rules};
 use super::subset::{self, Way};
 use super::transport::Transports;
+use super::zones::Peers;
+use crate::metrics::{ClusterStat, Scope};
 
 /// All hosts of a cluster, and the configuration they belong to.
 #[derive(Debug)]
@@ -48,6 +50,17 @@ pub struct Membership {
     pub max_weight: u32,
 }
 
+/// What hosts are made from besides the configuration.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'a> {
+    /// Addresses that names stand for.
+    pub(super) answers: &'a Answers,
+    /// What a host counts in weighted turns.
+    pub(super) weigh: &'a dyn Fn(&Host) -> u64,
+    /// For zone-aware routing: the proxies like this one, and where it is counted.
+    pub(super) peers: Option<(&'a Peers, &'a Scope<ClusterStat>)>,
+}
+
 /// What a rebuild found.
 #[derive(Debug)]
 pub(super) struct Built {
@@ -67,18 +80,15 @@ impl HostSet {
 
     /// Joins the endpoints of `entry` with the hosts of `before`, which are kept where the address is the same, and
     /// sorts them by what is known of their health now.
-    pub(super) fn build(
-        entry: Arc<ClusterEntry>,
-        before: &Self,
-        answers: &Answers,
-        weigh: &dyn Fn(&Host) -> u64,
-        transports: Transports,
-    ) -> Built {
+    pub(super) fn build(entry: Arc<ClusterEntry>, before: &Self, inputs: Inputs<'_>, transports: Transports) -> Built {
+        let Inputs { answers, weigh, peers } = inputs;
         let (groups, added, removed) = gather(&entry, before, answers, &transports);
         let cluster = &*entry.cluster;
         let by_locality = cluster.lb_common.as_ref().is_some_and(|c| c.locality_weighted)
             && cluster.subsets.as_ref().is_none_or(|s| s.locality_weight_aware);
-        let rules = Rules { cluster, assignment: &entry.assignment, by_locality, weigh };
+        // Where localities are weighed, or hosts found by hash, zones do not matter.
+        let peers = peers.filter(|_| !by_locality && !balance::hashes(&cluster.lb));
+        let rules = Rules { cluster, assignment: &entry.assignment, by_locality, peers, weigh };
         let pool = Pool::new(&groups, rules);
         let subsets = cluster.subsets.as_ref().map(|s| Box::new(subset::Index::new(&groups, s, rules)));
         if balance::hashes(&cluster.lb) && before.pool.prepared() {

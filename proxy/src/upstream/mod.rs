@@ -33,6 +33,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod transport;
+mod zones;
 
 pub use config::model::cluster::Priority;
 

@@ -10,6 +10,8 @@ use super::cluster::Pick;
 use super::host::{Fitness, Host};
 use super::loads::{self, Census, Load, Terms};
 use super::locality::Localities;
+use super::zones::{Peers, Taken, Zones};
+use crate::metrics::{ClusterStat, Scope};
 
 /// Attempts to find a host that was not tried yet, where nothing else is said.
 const ATTEMPTS: u32 = 4;
@@ -35,6 +37,8 @@ struct Priority {
     /// `None`: none is degraded.
     degraded: Option<Box<Line>>,
     localities: Option<Box<Localities>>,
+    /// With zone-aware routing, of the first priority.
+    zones: Option<Box<Zones>>,
     /// For hashing policies; made when first asked, since most clusters are idle.
     table: OnceLock<Option<Box<Table>>>,
     load: Load,
@@ -62,6 +66,8 @@ pub(super) struct Rules<'a> {
     pub(super) assignment: &'a Assignment,
     /// Weights of localities count.
     pub(super) by_locality: bool,
+    /// For zone-aware routing: the proxies like this one, and where it is counted.
+    pub(super) peers: Option<(&'a Peers, &'a Scope<ClusterStat>)>,
     /// What a host counts in weighted turns.
     pub(super) weigh: &'a dyn Fn(&Host) -> u64,
 }
@@ -73,6 +79,8 @@ pub(super) struct Picked {
     pub(super) host: Option<Arc<Host>>,
     /// It was chosen without regard to health.
     pub(super) panic: bool,
+    /// How zones decided, where they did.
+    pub(super) zone: Option<Taken>,
 }
 
 impl Pool {
@@ -127,9 +135,11 @@ impl Pool {
             let fail = cluster.lb_common.as_ref().is_some_and(|c| c.fail_traffic_on_panic);
             picked.panic = priority.load.panic;
             if priority.load.panic && fail {
-                return Picked { host: None, panic: true };
+                return Picked { panic: true, ..Picked::default() };
             }
-            let host = priority.line(degraded).and_then(|line| balance::choose(&cluster.lb, line));
+            let (line, zone) = priority.line(degraded);
+            picked.zone = zone;
+            let host = line.and_then(|line| balance::choose(&cluster.lb, line));
             picked.host = host.cloned();
             if host.is_none_or(|h| !pick.avoids(h)) {
                 break;
@@ -148,7 +158,7 @@ impl Pool {
                 break;
             }
         }
-        Picked { host: host.cloned(), panic: priority.load.panic }
+        Picked { host: host.cloned(), panic: priority.load.panic, zone: None }
     }
 
     /// The priority for a hash (or at random), and whether its degraded hosts are meant.
@@ -213,6 +223,7 @@ impl Priority {
             healthy: (census.healthy < census.hosts).then(|| line(Fitness::Healthy)),
             degraded: (census.degraded > 0).then(|| line(Fitness::Degraded)),
             localities: rules.by_locality.then(|| Box::new(Localities::new(groups, rules))),
+            zones: groups.first().filter(|group| group.priority == 0).and_then(|_| Zones::new(groups, rules)),
             table: OnceLock::new(),
             load,
             all: Line::new(hosts, rules.weigh),
@@ -224,15 +235,19 @@ impl Priority {
     }
 
     /// The line to choose from, which may be empty.
-    fn line(&self, degraded: bool) -> Option<&Line> {
+    fn line(&self, degraded: bool) -> (Option<&Line>, Option<Taken>) {
         if self.load.panic {
-            return Some(&self.all);
+            return (Some(&self.all), None);
         }
-        match self.localities.as_ref().and_then(|l| l.line(degraded)) {
+        if let Some((line, taken)) = self.zones.as_ref().and_then(|zones| zones.line(degraded)) {
+            return (Some(line), Some(taken));
+        }
+        let line = match self.localities.as_ref().and_then(|l| l.line(degraded)) {
             Some(line) => Some(line),
             None if degraded => self.degraded.as_deref(),
             None => Some(self.healthy()),
-        }
+        };
+        (line, None)
     }
 
     fn table(&self, cluster: &Cluster) -> Option<&Table> {

@@ -79,7 +79,7 @@ impl Chooser<'_> {
     fn pick_fields(self, fields: &[Field], pick: &Pick<'_>) -> (Picked, Way) {
         if let Some(subset) = self.index.find(fields) {
             let picked = match &subset.hosts {
-                Members::Single(host) => Picked { host: Some(Arc::clone(host)), panic: false },
+                Members::Single(host) => Picked { host: Some(Arc::clone(host)), ..Picked::default() },
                 Members::Pool(pool) => pool.pick(self.cluster, pick),
             };
             return (picked, Way::Selected);
