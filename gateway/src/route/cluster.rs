@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use config::model::route::{ClusterRef, ClusterSpecifier, Forward, HeaderKey, Mirror, WeightSource, WeightedCluster, WeightedClusters};
+use config::model::route::{
+    ClusterRef, ClusterSpecifier, Forward, HeaderKey, Mirror, WeightSource, WeightedCluster, WeightedClusters,
+};
 use config::runtime::Numbers;
 use http::HeaderMap;
 use http::HeaderName;

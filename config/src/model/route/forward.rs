@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
-    HashPolicy, HeaderKey, HeaderMutation, HeaderMutations, RegexRewrite, RetryPolicy, RewriteTemplate, RuntimeFraction,
-    Substitution,
+    HashPolicy, HeaderKey, HeaderMutation, HeaderMutations, RegexRewrite, RetryPolicy, RewriteTemplate,
+    RuntimeFraction, Substitution,
 };
 use crate::model::http_filter::{PerRoute, RateLimit};
 use crate::model::metadata::Fields;

@@ -68,7 +68,8 @@ impl RegexRewrite {
     pub fn replace_all(&self, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len());
         let mut from = 0;
-        let known = |part: &SubstitutionPart| !matches!(part, SubstitutionPart::Group(n) if *n >= self.regex.captures_len());
+        let known =
+            |part: &SubstitutionPart| !matches!(part, SubstitutionPart::Group(n) if *n >= self.regex.captures_len());
         if !self.substitution.iter().all(known) {
             return text.to_vec();
         }

@@ -41,7 +41,9 @@ pub(super) fn policy(
     }
     let mut names = HashSet::new();
     if let Some(twice) = response_headers_to_copy.iter().position(|name| !names.insert(name)) {
-        return Err(cx.item("response_headers_to_copy", twice, |cx| cx.reject("", "repeated value must contain unique items")));
+        return Err(
+            cx.item("response_headers_to_copy", twice, |cx| cx.reject("", "repeated value must contain unique items"))
+        );
     }
     let mut converted = Vec::with_capacity(predicates.len());
     for (i, predicate) in predicates.into_iter().enumerate() {
