@@ -6,8 +6,10 @@
 //!  └ http2.rs     hyper
 //! service.rs      one request's way, in one line
 //!  ├ receive.rs   hyper's request to a head of ours
-//!  ├ validate.rs  what is no proper request goes no further
-//!  └ respond.rs   an outcome to the answer's head
+//!  ├ prepare.rs   what is done to every request: hop.rs, validate.rs, path.rs, forwarded.rs, request_id.rs, xfcc.rs
+//!  ├ routes.rs    the routes in force
+//!  ├ local.rs     answers of our own
+//!  └ respond.rs   the head of every answer
 //! live.rs         a request's limits in time, and its end
 //! incoming.rs, outgoing.rs    bodies: counted, timed
 //! ```
@@ -26,7 +28,9 @@ mod http2;
 mod incoming;
 mod io;
 mod live;
+mod local;
 mod outgoing;
+mod own_ip;
 pub(crate) mod path;
 mod prepare;
 mod receive;

@@ -15,7 +15,7 @@ use super::exchange::Exchange;
 use super::forwarded::{self, Judged};
 use super::path::{self, Normal};
 use super::reply::Reply;
-use super::{hop, request_id, respond, validate, xfcc};
+use super::{hop, local, request_id, respond, validate, xfcc};
 
 static INTERNAL: HeaderName = HeaderName::from_static("x-envoy-internal");
 static EXTERNAL_ADDRESS: HeaderName = HeaderName::from_static("x-envoy-external-address");
@@ -77,7 +77,7 @@ fn normalise_path(exchange: &mut Exchange) -> Result<(), Reply> {
             head.path = path;
             return Ok(());
         }
-        Normal::Redirect(path) if !respond::is_grpc(&head.headers) => (StatusCode::TEMPORARY_REDIRECT, Some(path)),
+        Normal::Redirect(path) if !local::is_grpc(&head.headers) => (StatusCode::TEMPORARY_REDIRECT, Some(path)),
         // gRPC clients follow no redirects.
         Normal::Redirect(_) | Normal::Rejected => (StatusCode::BAD_REQUEST, None),
     };

@@ -1,6 +1,5 @@
 //! The engine as the proxy sees it.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 
 use config::model::chain::{FilterChain, Handler};
@@ -10,6 +9,7 @@ use proxy::http::{HttpChain, HttpServer};
 use proxy::shared::Shared;
 
 use super::chain::{Chain, Common, Node};
+use super::own_ip::own_ip;
 use super::routes::Book;
 use crate::upstream::Pools;
 
@@ -50,14 +50,4 @@ impl HttpServer for Server {
     fn apply(&self, snapshot: &Snapshot, changes: &Changes) {
         self.book.apply(snapshot, &changes.routes);
     }
-}
-
-/// The address that this host has towards others. Asking the system for a route sends nothing.
-fn own_ip() -> IpAddr {
-    let ask = || {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        socket.connect((Ipv4Addr::new(192, 0, 2, 255), 9))?;
-        socket.local_addr()
-    };
-    ask().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
 }

@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use http::header::EXPECT;
+use http::header::{EXPECT, LOCATION};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -21,8 +21,8 @@ use super::live::{Limits, Live};
 use super::outgoing::Outgoing;
 use super::reply::Reply;
 use super::routes::Current;
-use super::{drain, hop, incoming, prepare, receive, respond, validate};
-use crate::route::{Action, DirectResponse, Env, Match};
+use super::{drain, hop, incoming, local, prepare, receive, respond, validate};
+use crate::route::{Action, Env, Match};
 use crate::upstream;
 
 /// The requests of one connection.
@@ -50,8 +50,8 @@ async fn serve(context: Arc<Context>, request: Request<Incoming>) -> Response<Ou
     let response = match outcome {
         Ok(response) => response,
         // What the client sent as a body was none: that is what it hears, whatever the upstream made of it.
-        Err(_) if live.limits.is_broken() => respond::render(refuse(&live, Refusal::MALFORMED), &mut live.exchange),
-        Err(reply) => respond::render(reply, &mut live.exchange),
+        Err(_) if live.limits.is_broken() => local::render(refuse(&live, Refusal::MALFORMED), &mut live.exchange),
+        Err(reply) => local::render(reply, &mut live.exchange),
     };
     respond::send(live, response)
 }
@@ -193,24 +193,31 @@ async fn act(exchange: &mut Exchange, body: Body) -> Result<Response<Body>, Repl
         exchange.chain.stats.inc(HttpStat::NoRoute);
         return Err(Reply::new(StatusCode::NOT_FOUND, "route_not_found").flag(Flag::NoRouteFound));
     };
-    match matched.action() {
+    let chain = Arc::clone(&exchange.chain);
+    let keep_original = !chain.manager.router.suppress_envoy_headers;
+    chain.stats.inc(HttpStat::RqTotal);
+    let (status, body) = match matched.action() {
         Action::Forward(_) => {
-            exchange.chain.stats.inc(HttpStat::RqTotal);
-            let pools = Arc::clone(&exchange.chain.pools);
-            upstream::forward(exchange, &matched, &pools, body).await
+            exchange.flow.virtual_cluster = matched.virtual_cluster(&exchange.flow);
+            matched.finalize_request(&mut exchange.flow, keep_original);
+            return upstream::forward(exchange, &matched, &chain.pools, body).await;
         }
         Action::Direct(direct) => {
-            exchange.chain.stats.inc(HttpStat::RqDirectResponse);
-            Err(direct_response(direct))
+            chain.stats.inc(HttpStat::RqDirectResponse);
+            (direct.status, String::from_utf8_lossy(&direct.body).into_owned())
         }
-        Action::Redirect(_) | Action::RequireTls => {
-            exchange.chain.stats.inc(HttpStat::RqRedirect);
-            Err(Reply::new(StatusCode::NOT_FOUND, "route_not_found"))
+        Action::Redirect(redirect) => {
+            chain.stats.inc(HttpStat::RqRedirect);
+            (redirect.status, String::new())
         }
+        Action::RequireTls => {
+            chain.stats.inc(HttpStat::RqRedirect);
+            (StatusCode::MOVED_PERMANENTLY, String::new())
+        }
+    };
+    let mut reply = Reply::new(status, "direct_response").body(body);
+    if let Some(location) = matched.location(&mut exchange.flow, keep_original) {
+        reply = reply.header(LOCATION, location);
     }
-}
-
-fn direct_response(direct: &DirectResponse) -> Reply {
-    let body = String::from_utf8_lossy(&direct.body).into_owned();
-    Reply::new(direct.status, "direct_response").body(body)
+    Err(reply)
 }

@@ -1,10 +1,10 @@
 //! Formats over a request outside of logs: header values, names of spans, tags, bodies of local replies.
 
-use config::model::access_log::{Format, Operator, Piece, Template};
+use config::model::access_log::{Filter, Format, Operator, Piece, Template};
 
 use super::http::HttpFlow;
 use super::value::Subject;
-use super::{LogType, format, hostname};
+use super::{LogType, filter, format, hostname};
 
 /// A template, ready for use.
 #[derive(Clone, Debug)]
@@ -33,4 +33,10 @@ pub fn local_reply(format: &Format, omit_empty: bool, flow: &HttpFlow, body: &st
     let hostname = hostname();
     let subject = Subject { reply_body: body, ..Subject::of_request(flow, LogType::NotSet, &hostname) };
     format::line(format, omit_empty, &subject)
+}
+
+/// Whether a filter matches a request as it is now (`local_reply_config`).
+pub fn matches(filter: &Filter, flow: &HttpFlow) -> bool {
+    let hostname = hostname();
+    filter::evaluate(filter, &Subject::of_request(flow, LogType::NotSet, &hostname)) == filter::Verdict::Log
 }

@@ -19,7 +19,7 @@ mod time_format;
 pub(crate) mod tls;
 mod value;
 
-pub use formatter::{Formatter, local_reply};
+pub use formatter::{Formatter, local_reply, matches};
 pub use http_logs::HttpLogs;
 pub use needs::{Names, Needs};
 pub use reporter::{Report, Reporter};
