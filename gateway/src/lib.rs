@@ -4,6 +4,7 @@
 //! The command line and the process are [`proxy::app`]'s; this crate says which program it is.
 #![forbid(unsafe_code)]
 
+pub mod filter;
 pub mod http;
 pub mod reach;
 pub mod route;

@@ -87,7 +87,9 @@ impl Engine {
         let Parts { shared, system, readiness, drain_time, drain_strategy, runtime, control_planes } = parts;
         let handles = workers.handles().cloned().collect();
         let mut listeners = Listeners::new(Arc::clone(&shared), handles, drain_time, drain_strategy);
-        listeners.set_runtime(runtime.resolve(&Snapshot::default()));
+        let values = runtime.resolve(&Snapshot::default());
+        shared.runtime.store(Arc::new(values.clone()));
+        listeners.set_runtime(values);
         let books = Books::new(&shared.registry);
         Self {
             store: Store::default().with_control_planes(control_planes),
@@ -268,7 +270,9 @@ impl Sink for Engine {
         drop(before);
         self.view.snapshot.store(self.store.snapshot());
         if kind == Kind::Runtime {
-            self.listeners.set_runtime(self.runtime.resolve(&self.store.snapshot()));
+            let values = self.runtime.resolve(&self.store.snapshot());
+            self.shared.runtime.store(Arc::new(values.clone()));
+            self.listeners.set_runtime(values);
         }
         self.tell_refusals(&applied);
         if !fixed {

@@ -4,6 +4,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::http::HttpServer;
+use arc_swap::ArcSwap;
+use config::runtime::Numbers;
+
 use crate::metrics::{Registry, Scope, TlsInspectorStat};
 use crate::overload::Overload;
 use crate::report::Sinks;
@@ -59,6 +62,8 @@ pub struct Shared {
     pub http: Option<Arc<dyn HttpServer>>,
     /// Who we are to those who collect logs and spans.
     node: OnceLock<Node>,
+    /// Runtime values in force.
+    pub runtime: ArcSwap<Numbers>,
     pub(crate) tls_inspector: Arc<Scope<TlsInspectorStat>>,
     open: AtomicU64,
     hellos: AtomicU32,
@@ -88,6 +93,7 @@ impl Shared {
             overload: Arc::default(),
             http,
             node: OnceLock::new(),
+            runtime: ArcSwap::default(),
             tls_inspector,
             open: AtomicU64::new(0),
             hellos: AtomicU32::new(0),

@@ -14,6 +14,7 @@ use proxy::shared::Shared;
 use super::connection;
 use super::h1::head::Rules;
 use super::routes::{Current, Routes};
+use crate::filter;
 use crate::upstream::Pools;
 
 /// An HTTP connection manager at run time. It lives as long as its configuration stays the same; what changes beneath it
@@ -28,6 +29,8 @@ pub struct Chain {
     pub tls: bool,
     /// Its access logs.
     pub logs: HttpLogs,
+    /// Its filters.
+    pub filters: filter::Chain,
     /// Connections to endpoints.
     pub pools: Arc<Pools>,
     /// Our own address, told in the place of a loopback one.
@@ -71,7 +74,8 @@ impl Chain {
         let logs = HttpLogs::new(&manager.access_logs, &shared.sinks, &shared.registry);
         let agent = manager.add_user_agent.then(|| Agent::of(&common.node)).flatten();
         let (pools, own_ip) = (Arc::clone(&common.pools), common.own_ip);
-        Arc::new(Self { manager: Arc::clone(manager), stats, tls, logs, pools, own_ip, routes, agent })
+        let filters = filter::Chain::compile(&manager.filters, &manager.stat_prefix, shared);
+        Arc::new(Self { manager: Arc::clone(manager), stats, tls, logs, filters, pools, own_ip, routes, agent })
     }
 
     /// The routes in force.

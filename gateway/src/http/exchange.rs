@@ -7,6 +7,7 @@ use proxy::report::http::HttpFlow;
 use proxy::shared::Shared;
 
 use super::chain::Chain;
+use crate::filter::States;
 use crate::route::{Match, Table};
 
 /// One request and its answer.
@@ -19,6 +20,8 @@ pub struct Exchange {
     pub table: Option<Arc<Table>>,
     /// Its route; `None`: there is none.
     pub matched: Option<Match>,
+    /// What filters keep for the answer.
+    pub states: States,
     /// One random number: it chooses weighted clusters and fractions.
     pub random: u64,
     /// Where the client's bytes go after an upgrade or CONNECT; taken by who answers it with success.

@@ -22,6 +22,7 @@ use super::outgoing::Outgoing;
 use super::reply::Reply;
 use super::routes::Current;
 use super::{drain, hop, incoming, local, prepare, receive, respond, validate};
+use crate::filter::{self, Call, RouteView, States};
 use crate::route::{Action, Env, Match};
 use crate::upstream;
 
@@ -47,12 +48,13 @@ async fn serve(context: Arc<Context>, request: Request<Incoming>) -> Response<Ou
         Some(refusal) => Err(refuse(&live, refusal)),
         None => within_limits(&mut live, body).await,
     };
-    let response = match outcome {
+    let mut response = match outcome {
         Ok(response) => response,
         // What the client sent as a body was none: that is what it hears, whatever the upstream made of it.
         Err(_) if live.limits.is_broken() => local::render(refuse(&live, Refusal::MALFORMED), &mut live.exchange),
         Err(reply) => local::render(reply, &mut live.exchange),
     };
+    filter_response(&mut live.exchange, &mut response);
     respond::send(live, response)
 }
 
@@ -80,6 +82,7 @@ fn begin(context: Arc<Context>, mut request: Request<Incoming>) -> (Box<Live>, B
         chain: Arc::clone(&context.chain),
         table: None,
         matched: None,
+        states: States::default(),
         random: fastrand::u64(..),
         upgrade,
         shared: Arc::clone(&context.shared),
@@ -121,7 +124,7 @@ async fn within_limits(live: &mut Live, body: Body) -> Result<Response<Body>, Re
     .await
 }
 
-async fn handle(exchange: &mut Exchange, limits: &Limits, body: Body) -> Result<Response<Body>, Reply> {
+async fn handle(exchange: &mut Exchange, limits: &Limits, mut body: Body) -> Result<Response<Body>, Reply> {
     if !exchange.chain.manager.proxy_100_continue && validate::expects_continue(&exchange.flow.request) {
         // hyper says so as soon as the body is read.
         exchange.flow.request.headers.remove(EXPECT);
@@ -133,6 +136,7 @@ async fn handle(exchange: &mut Exchange, limits: &Limits, body: Body) -> Result<
     }
     route(exchange, limits);
     refuse_upgrade(exchange)?;
+    filter_request(exchange, &mut body).await?;
     act(exchange, body).await
 }
 
@@ -186,6 +190,28 @@ fn refuse_upgrade(exchange: &Exchange) -> Result<(), Reply> {
     }
     exchange.chain.stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
     Err(Reply::new(StatusCode::FORBIDDEN, "upgrade_failed"))
+}
+
+/// Passes a request through the filters, whether it has a route or not.
+async fn filter_request(exchange: &mut Exchange, body: &mut Body) -> Result<(), Reply> {
+    let chain = Arc::clone(&exchange.chain);
+    if chain.filters.is_empty() {
+        return Ok(());
+    }
+    let Exchange { flow, states, matched, shared, .. } = exchange;
+    let route = RouteView::of(matched.as_ref(), &chain.filters);
+    let mut call = Call { flow, states, route, shared };
+    filter::request(&chain.filters, &mut call, body).await.map_or(Ok(()), Err)
+}
+
+/// Passes an answer through the filters, whoever gave it.
+fn filter_response(exchange: &mut Exchange, response: &mut Response<Body>) {
+    let chain = Arc::clone(&exchange.chain);
+    if !chain.filters.is_empty() {
+        let Exchange { flow, states, matched, shared, .. } = exchange;
+        let route = RouteView::of(matched.as_ref(), &chain.filters);
+        filter::response(&chain.filters, &mut Call { flow, states, route, shared }, response);
+    }
 }
 
 async fn act(exchange: &mut Exchange, body: Body) -> Result<Response<Body>, Reply> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use config::model::http_filter::PerRoute;
 use config::model::route::{
     self as model, Action as Does, DirectResponse, Forward, Redirect, RequireTls, RouteConfiguration,
 };
@@ -12,6 +13,7 @@ use super::hosts::Hosts;
 use super::mutation::HeaderMutations;
 use super::paths::Paths;
 use super::{Env, Target, matches};
+use crate::filter::PerFilter;
 
 /// A route configuration, ready to be asked.
 #[derive(Debug)]
@@ -28,16 +30,25 @@ pub(super) struct Common {
     pub(super) levels: Levels,
 }
 
-/// Header mutations of one level.
+/// Header mutations of one level, and what it has for filters.
 #[derive(Debug)]
 pub(super) struct Levels {
     pub(super) request: Option<Box<HeaderMutations>>,
     pub(super) response: Option<Box<HeaderMutations>>,
+    filters: PerFilter,
 }
 
 impl Levels {
-    fn compile(request: &model::HeaderMutations, response: &model::HeaderMutations) -> Self {
-        Self { request: HeaderMutations::compile(request), response: HeaderMutations::compile(response) }
+    fn compile(
+        request: &model::HeaderMutations,
+        response: &model::HeaderMutations,
+        filters: &[(Arc<str>, PerRoute)],
+    ) -> Self {
+        Self {
+            request: HeaderMutations::compile(request),
+            response: HeaderMutations::compile(response),
+            filters: PerFilter::compile(filters),
+        }
     }
 }
 
@@ -70,10 +81,11 @@ impl Route {
             },
             Does::Redirect(_) | Does::Direct(_) => &[],
         };
-        let of =
-            |cluster: &model::WeightedCluster| Levels::compile(&cluster.request_headers, &cluster.response_headers);
+        let of = |one: &model::WeightedCluster| {
+            Levels::compile(&one.request_headers, &one.response_headers, &one.per_filter)
+        };
         Arc::new(Self {
-            levels: Levels::compile(&config.request_headers, &config.response_headers),
+            levels: Levels::compile(&config.request_headers, &config.response_headers, &config.per_filter),
             weighted: clusters.iter().map(of).collect(),
             config: Arc::clone(config),
         })
@@ -110,7 +122,7 @@ impl Table {
     pub fn compile(config: &Arc<RouteConfiguration>) -> Self {
         let compile = |host: &Arc<model::VirtualHost>| {
             Arc::new(VirtualHost {
-                levels: Levels::compile(&host.request_headers, &host.response_headers),
+                levels: Levels::compile(&host.request_headers, &host.response_headers, &host.per_filter),
                 paths: Paths::new(host.routes.iter().map(|route| &**route)),
                 routes: host.routes.iter().map(Route::compile).collect(),
                 config: Arc::clone(host),
@@ -120,7 +132,7 @@ impl Table {
             hosts: Hosts::new(config.virtual_hosts.iter().map(|host| &**host)),
             virtual_hosts: config.virtual_hosts.iter().map(compile).collect(),
             common: Arc::new(Common {
-                levels: Levels::compile(&config.request_headers, &config.response_headers),
+                levels: Levels::compile(&config.request_headers, &config.response_headers, &config.per_filter),
                 config: Arc::clone(config),
             }),
         }
@@ -188,6 +200,19 @@ impl Match {
     /// The route configuration it stands in.
     pub fn config(&self) -> &Arc<RouteConfiguration> {
         &self.common.config
+    }
+
+    /// What there is for filters, the most specific level first.
+    pub fn per_filter(&self) -> [Option<&PerFilter>; 4] {
+        let route = self.route.as_deref();
+        let at = self.target.as_ref().and_then(|target| target.weighted);
+        let weighted = route.and_then(|route| route.weighted.get(at? as usize));
+        [
+            weighted.map(|one| &one.filters),
+            route.map(|one| &one.levels.filters),
+            Some(&self.host.levels.filters),
+            Some(&self.common.levels.filters),
+        ]
     }
 
     /// What is done.

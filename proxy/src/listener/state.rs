@@ -22,7 +22,7 @@ pub struct ChainState {
     /// Its permissions.
     pub(crate) gate: Gate,
     tcp: OnceLock<Arc<Scope<TcpStat>>>,
-    /// The logs of its tcp_proxy may print or judge by certificates.
+    /// Certificates are kept while connections live: logs of its tcp_proxy may print or judge by them, or it is HTTP.
     pub(crate) logs_certificates: bool,
     /// TLS with its clients.
     pub(crate) tls: Option<Box<Downstream>>,

@@ -6,6 +6,7 @@
 #[macro_use]
 mod stat;
 mod family;
+mod filters;
 mod histogram;
 pub(crate) mod process;
 mod registry;
@@ -23,10 +24,12 @@ pub use histogram::{BOUNDS, Histogram};
 pub use registry::Registry;
 pub use scope::{AnyScope, Scope};
 pub use sets::{
-    CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
-    ListenerStat, LocalRateLimitStat, LogExportStat, OverloadActionStat, OverloadResourceStat, OverloadStat,
-    ProxyProtocolStat, RbacPolicyStat, RbacShadowStat, RbacStat, RuntimeStat, SdsStat, SecretStat, ServerStat,
-    SslFactoryStat, SslStat, SubscriptionStat, TcpStat, TlsInspectorStat, TracerStat, ZonegateStat,
+    CloseStat, ClusterManagerStat, ClusterStat, CompressionStat, CompressorStat, ControlPlaneStat, CorsStat,
+    FaultClusterStat, FaultStat, FilesystemStat, GrpcStat, HealthCheckStat, HttpLocalRateLimitStat, HttpStat,
+    ListenerManagerStat, ListenerStat, LocalRateLimitStat, LogExportStat, OverloadActionStat, OverloadResourceStat,
+    OverloadStat, ProxyProtocolStat, RbacPolicyStat, RbacRuleStat, RbacShadowStat, RbacStat, RuntimeStat, SdsStat,
+    SecretStat, ServerStat, SslFactoryStat, SslStat, SubscriptionStat, TcpStat, TlsInspectorStat, TracerStat,
+    ZonegateStat,
 };
 pub use stat::{Kind, StatDef, StatSet};
 pub use worker::{current_worker, enter_worker};

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::family::{Family, FamilyView};
+use super::filters::FilterFamilies;
 use super::scope::{AnyScope, Scope};
 use super::sets::{
     CloseStat, ClusterManagerStat, ClusterStat, ControlPlaneStat, FilesystemStat, HttpStat, ListenerManagerStat,
@@ -51,6 +52,7 @@ pub struct Registry {
     filesystem: Arc<Scope<FilesystemStat>>,
     runtime: Arc<Scope<RuntimeStat>>,
     zonegate: Arc<Scope<ZonegateStat>>,
+    filters: FilterFamilies,
     texts: Mutex<BTreeMap<Box<str>, Arc<str>>>,
     sni: SniSeries,
 }
@@ -93,6 +95,7 @@ impl Registry {
             filesystem: single(workers),
             runtime: single(workers),
             zonegate: single(workers),
+            filters: FilterFamilies::default(),
             texts: Mutex::default(),
             sni: SniSeries::default(),
         })
@@ -156,6 +159,15 @@ impl Registry {
     /// `<prefix>.rbac.…`; Envoy takes the prefix as it is.
     pub fn rbac(&self, prefix: &str) -> Arc<Scope<RbacStat>> {
         self.rbac.scope(&rbac_name(prefix, ""), self.workers)
+    }
+
+    pub(super) fn filters(&self) -> &FilterFamilies {
+        &self.filters
+    }
+
+    /// `http.<prefix>.rbac.[<rules prefix>.]…`
+    pub fn http_rbac(&self, prefix: &str, rules: &str) -> Arc<Scope<RbacStat>> {
+        self.rbac.scope(&rbac_name(&format!("http.{}", sanitize(prefix)), rules), self.workers)
     }
 
     /// `<prefix>.rbac.[<shadow prefix>.]shadow_…`
@@ -308,6 +320,7 @@ impl Registry {
         self.filesystem.reset_counters();
         self.runtime.reset_counters();
         self.zonegate.reset_counters();
+        self.filters.reset();
     }
 
     /// Calls `see` with one family after the other; scopes that nobody holds are forgotten first. Only one family's
@@ -317,6 +330,7 @@ impl Registry {
         see(one(&self.cluster_manager));
         see(one(&self.control_plane));
         see(one(&self.filesystem));
+        self.filters.see(&mut see);
         see(self.http.view());
         see(self.listeners.view());
         see(one(&self.listener_manager));
@@ -366,7 +380,7 @@ fn rbac_name(prefix: &str, shadow_prefix: &str) -> String {
 }
 
 /// Envoy's `Utility::sanitizeStatsName`: what would break a text listing becomes `_`.
-fn sanitize(name: &str) -> Cow<'_, str> {
+pub(super) fn sanitize(name: &str) -> Cow<'_, str> {
     let name = name.strip_suffix('.').unwrap_or(name);
     if name.contains("://") || name.contains([':', '\0']) {
         name.replace("://", "_").replace([':', '\0'], "_").into()

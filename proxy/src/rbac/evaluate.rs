@@ -27,7 +27,7 @@ pub fn evaluate<'a, I>(policies: &'a Policies<I>, facts: &Facts<'_>, notes: &Not
 where
     for<'f> Asked<'f>: Inputs<I>,
 {
-    let asked = Asked { facts, server_name: folded(facts.server_name), notes };
+    let asked = Asked::new(facts, notes);
     match policies {
         Policies::Rules { effect, policies } => {
             let policy = policies.iter().find(|policy| asked.meets(policy)).map(|policy| &policy.name);
@@ -65,7 +65,12 @@ pub struct Asked<'a> {
     notes: &'a Notes,
 }
 
-impl Asked<'_> {
+impl<'a> Asked<'a> {
+    /// Of these facts, and of what RBAC filters noted before.
+    pub fn new(facts: &'a Facts<'a>, notes: &'a Notes) -> Self {
+        Self { facts, server_name: folded(facts.server_name), notes }
+    }
+
     fn meets(&self, policy: &Policy) -> bool {
         policy.permissions.iter().any(|rule| self.matches(rule))
             && policy.principals.iter().any(|rule| self.matches(rule))

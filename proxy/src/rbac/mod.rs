@@ -18,7 +18,7 @@ use crate::report::http::{DynamicMetadata, RequestHead};
 
 pub(crate) use self::ask::ask;
 pub use self::ask::facts;
-pub use self::evaluate::{Verdict, evaluate};
+pub use self::evaluate::{Asked, Verdict, evaluate};
 pub use self::gate::{Denial, Gate, Ruling, detail};
 pub use self::notes::Notes;
 

@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{CipherSuite, ProtocolVersion};
 
 use crate::error::{CloseReason, ConnectError};
-use crate::rbac::Ruling;
+use crate::rbac::{self, Ruling};
 use crate::tls::peer::Peer;
 
 /// Facts about one connection. Kept small: it lives as long as the connection does.
@@ -160,6 +160,15 @@ impl TlsSide {
     pub fn local(&self) -> Option<&Peer> {
         let leaf = || self.presented.as_deref().and_then(|identity| identity.chain().first());
         self.own.get_or_init(|| leaf().and_then(|der| Peer::of(der)).map(Box::new)).as_deref()
+    }
+
+    /// The peer, as permissions ask for it.
+    pub fn asked(&self) -> rbac::Peer<'_> {
+        let verified = self.verified;
+        match self.peer() {
+            None => rbac::Peer { verified, ..rbac::Peer::default() },
+            Some(Peer { uri_sans, dns_sans, subject, .. }) => rbac::Peer { uri_sans, dns_sans, subject, verified },
+        }
     }
 
     /// Both ends have shown a certificate.

@@ -126,6 +126,9 @@ impl<'a> Found<'a> {
                 Some(rest) => self.rbac_policy(rest),
                 None => self.own(rest),
             },
+            prefix if rest.starts_with("http_local_rate_limit.") => {
+                self.take("envoy_local_http_ratelimit_prefix", prefix, rest);
+            }
             // Of all prefixes Envoy takes those of one token only.
             prefix if rest.starts_with("rbac.") => self.take("envoy_rbac_prefix", prefix, rest),
             _ => {}
@@ -150,8 +153,27 @@ impl<'a> Found<'a> {
         self.token("envoy_http_conn_manager_prefix", rest);
         // http.<prefix>.rds.<route configuration, dots and all>.<stat>
         let Some((_, tail)) = rest.split_once('.') else { return };
+        self.filter(tail);
         let Some((route, stat)) = tail.strip_prefix("rds.").and_then(|tail| tail.rsplit_once('.')) else { return };
         self.take("envoy_rds_route_config", route, stat);
+    }
+
+    /// `fault.<downstream cluster>.<stat>`, `rbac.<prefix>.<stat>`, `rbac.[<prefix>.]policy.<name>.<stat>`
+    fn filter(&mut self, tail: &'a str) {
+        if let Some((cluster, stat)) = tail.strip_prefix("fault.").and_then(|rest| rest.rsplit_once('.')) {
+            self.take("envoy_fault_downstream_cluster", cluster, stat);
+        }
+        let Some(rest) = tail.strip_prefix("rbac.") else { return };
+        let rest = match rest.split_once('.') {
+            Some((prefix, rest)) if prefix != "policy" => {
+                self.take("envoy_rbac_http_prefix", prefix, rest);
+                rest
+            }
+            _ => rest,
+        };
+        if let Some((policy, stat)) = rest.strip_prefix("policy.").and_then(|rest| rest.rsplit_once('.')) {
+            self.take("envoy_rbac_policy_name", policy, stat);
+        }
     }
 
     fn listener(&mut self, rest: &'a str) {

@@ -1,6 +1,7 @@
 //! The sets of statistics, by Envoy's names.
 
 mod cluster;
+mod filter;
 mod http;
 mod listener;
 mod own;
@@ -11,6 +12,10 @@ mod tcp;
 mod tracing;
 
 pub use cluster::ClusterStat;
+pub use filter::{
+    CompressionStat, CompressorStat, CorsStat, FaultClusterStat, FaultStat, GrpcStat, HealthCheckStat,
+    HttpLocalRateLimitStat, RbacRuleStat,
+};
 pub use http::HttpStat;
 pub use listener::{ListenerStat, LocalRateLimitStat, ProxyProtocolStat, TlsInspectorStat};
 pub use own::{CloseStat, SecretStat, ZonegateStat};

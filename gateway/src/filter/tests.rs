@@ -1,0 +1,2 @@
+//! Filters together.
+#![allow(clippy::unwrap_used)]
