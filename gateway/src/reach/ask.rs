@@ -7,7 +7,7 @@ use std::sync::Arc;
 use config::model::address::Address;
 use config::model::listener::Listener;
 use proxy::permission::{self, Verdict};
-use proxy::rbac::Facts;
+use proxy::rbac::{Facts, Notes, evaluate};
 use serde_json::{Value, json};
 
 use super::condition::Needs;
@@ -95,11 +95,23 @@ fn of_listener(ways: &[Way], listener: &Arc<Listener>, question: &Question<'_>) 
         return Ok(refused(Some(way), why.clone()));
     }
     let facts = connection.facts(chain);
-    let (permitted, policy) = match &verdict {
+    let (mut permitted, mut policy) = match &verdict {
         Verdict::NoChain => (false, None),
         Verdict::Denied { policy, .. } => (false, policy.as_deref()),
         Verdict::Permitted { policy, .. } => (true, policy.as_deref()),
     };
+    // Then every request of the connection, as far as it is the same for all.
+    for policies in &way.requests.policies {
+        if !permitted {
+            break;
+        }
+        let ruling = evaluate(policies, &facts, &Notes::default());
+        permitted = ruling.allowed;
+        policy = ruling.policy.map(|name| &**name).or(policy.filter(|_| permitted));
+    }
+    if let Some(why) = way.requests.by_request.as_ref().filter(|_| permitted) {
+        return Err(format!("listener \"{}\": {why}, so that there is no answer for all requests", listener.name));
+    }
     let because = because(way, permitted, policy, &facts)?;
     let goes = permitted.then(|| way.target.to_string());
     Ok(Answer { goes, ..refused(Some(way), because) })

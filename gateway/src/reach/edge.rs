@@ -16,6 +16,7 @@ use config::model::tls::{
 use config::snapshot::{ClusterEntry, Snapshot};
 use config::verify::{SpiffeId, san_matches};
 
+use super::http;
 use super::rules::Rules;
 
 /// One filter chain.
@@ -31,6 +32,8 @@ pub(super) struct Way {
     pub(super) clients: Clients,
     /// The permissions.
     pub(super) rules: Rules,
+    /// Permissions of requests.
+    pub(super) requests: http::Asked,
     /// Where to.
     pub(super) target: Target,
 }
@@ -60,6 +63,8 @@ pub(super) enum Clients {
 pub(super) enum Target {
     /// To these clusters, each with its endpoints.
     Clusters(Vec<(Arc<str>, Vec<String>)>),
+    /// HTTP: to these clusters by its routes, each with its endpoints, and to those that headers of these names name.
+    Http(Vec<(Arc<str>, Vec<String>)>, Vec<String>),
     /// The edge answers itself, and closes.
     Answer,
     /// Nowhere: connections are refused.
@@ -84,15 +89,22 @@ fn of_listener<'a>(snapshot: &'a Snapshot, listener: &'a Arc<Listener>) -> impl 
     let default = listener.default_chain.iter().map(|chain| ("default_filter_chain".to_owned(), chain));
     numbered.chain(default).map(|(place, chain)| {
         let rbac = chain.filters.iter().filter_map(|filter| match filter {
-            NetworkFilter::Rbac(rbac) => Some(rbac),
+            NetworkFilter::Rbac(rbac) => rbac.enforced.as_ref(),
             NetworkFilter::LocalRateLimit(_) => None,
         });
+        let requests = match &chain.handler {
+            Handler::Http(manager) => http::asked(snapshot, manager),
+            Handler::TcpProxy(_) | Handler::DirectResponse(_) | Handler::System(_) | Handler::Unsupported(_) => {
+                http::Asked::default()
+            }
+        };
         Way {
             listener: Arc::clone(listener),
             chain: Arc::clone(chain),
             place,
             clients: clients(snapshot, chain),
-            rules: settled(Rules::of(rbac, chain.tls.is_some()), &chain.matches.server_names),
+            rules: settled(Rules::of(rbac.chain(&requests.policies), chain.tls.is_some()), &chain.matches.server_names),
+            requests,
             target: target(snapshot, chain),
         }
     })
@@ -159,7 +171,17 @@ fn target(snapshot: &Snapshot, chain: &FilterChain) -> Target {
             Route::Weighted { clusters, .. } => clusters.iter().map(|(_, destination)| of(destination)).collect(),
         }),
         Handler::DirectResponse(_) => Target::Answer,
-        Handler::Http(_) => Target::Refused("HTTP".to_owned()),
+        Handler::Http(manager) => match http::routes(snapshot, manager) {
+            Err(why) => Target::Refused(why),
+            Ok(config) => {
+                let (clusters, headers) = http::destinations(&config);
+                let to = |cluster: &Arc<str>| of(&Destination { cluster: Arc::clone(cluster), metadata_match: None });
+                match clusters.is_empty() && headers.is_empty() {
+                    true => Target::Answer,
+                    false => Target::Http(clusters.iter().map(to).collect(), headers),
+                }
+            }
+        },
         Handler::System(_) => Target::Refused("HTTP of the control plane's own listeners".to_owned()),
         Handler::Unsupported(why) => {
             Target::Refused(format!("{} can't be run by this version ({})", why.what, why.path))

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use config::bootstrap::envoy as bootstrap_file;
 use config::bootstrap::{Bootstrap, BootstrapError, Source};
 use config::json::{Converter, JsonError, parse_text};
-use config::model::tls::{SecretRef, SecretSource};
+use config::model::tls::SecretSource;
 use config::snapshot::{Kind, Snapshot};
-use config::source::file::{FileError, FileSource};
+use config::source::file::FileError;
 use config::source::once;
 use config::store::{Batch, Resource, Store};
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ fn from_bootstrap(bootstrap: &Bootstrap) -> Result<Loaded, LoadError> {
         }
         loading.apply(batch);
     }
-    for file in loading.secrets() {
+    for file in loading.store.files() {
         let (batch, _) = once::load(&file)?;
         let from = SecretSource::File { path: file.path, watched_directory: file.watched_directory };
         loading.apply(Batch { from, ..batch });
@@ -98,7 +98,7 @@ fn dump(sections: &[Value]) -> Result<Loaded, JsonError> {
     for section in sections.iter().filter(|section| !is_bootstrap(section)) {
         collect(section, &mut found);
     }
-    for kind in [Kind::Secret, Kind::Cluster, Kind::Endpoints, Kind::Listener] {
+    for kind in [Kind::Secret, Kind::Cluster, Kind::Endpoints, Kind::Listener, Kind::Route] {
         let upserts = found.iter().filter(|(of, _)| *of == kind).filter_map(|(_, value)| {
             let name = name_of(value);
             match encode(converter, kind, value) {
@@ -132,6 +132,8 @@ fn collect<'a>(value: &'a Value, found: &mut Vec<(Kind, &'a Value)>) {
             let in_force = |key: &str| {
                 !["warming_state", "draining_state", "error_state"].contains(&key)
                     && !key.starts_with("dynamic_warming")
+                    // Those stand in their listeners.
+                    && key != "static_route_configs"
             };
             fields.iter().filter(|(key, _)| in_force(key)).for_each(|(_, field)| collect(field, found));
         }
@@ -197,27 +199,6 @@ impl Loading {
                 self.refused.push(format!("{kind:?} \"{name}\": {rejection}"));
             }
         }
-    }
-
-    /// Files with the secrets that listeners refer to.
-    fn secrets(&self) -> Vec<FileSource> {
-        let snapshot = self.store.snapshot();
-        let listeners = snapshot.listeners.values().chain(snapshot.warming_listeners.values());
-        let chains = listeners.flat_map(|entry| entry.listener.chains.iter().chain(&entry.listener.default_chain));
-        let secrets = chains.filter_map(|chain| chain.tls.as_ref()).flat_map(|tls| tls.secrets());
-        let file = |secret: &Arc<SecretRef>| match &secret.source {
-            SecretSource::File { path, watched_directory } => Some(FileSource {
-                kind: Kind::Secret,
-                path: path.clone(),
-                watched_directory: watched_directory.clone(),
-                name: Some(Arc::clone(&secret.name)),
-            }),
-            _ => None,
-        };
-        let mut files: Vec<FileSource> = secrets.filter_map(file).collect();
-        files.sort();
-        files.dedup();
-        files
     }
 
     fn done(self) -> Loaded {

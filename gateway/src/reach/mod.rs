@@ -7,6 +7,10 @@
 mod ask;
 mod condition;
 mod edge;
+mod http;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod http_tests;
 mod load;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]

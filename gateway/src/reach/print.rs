@@ -18,6 +18,18 @@ impl fmt::Display for Target {
                 }
                 Ok(())
             }
+            Self::Http(clusters, headers) => {
+                f.write_str("HTTP, by its routes: ")?;
+                for (i, (cluster, endpoints)) in clusters.iter().enumerate() {
+                    let or = if i > 0 { " | " } else { "" };
+                    write!(f, "{or}{cluster} -> {}", endpoints.join(", "))?;
+                }
+                for (i, header) in headers.iter().enumerate() {
+                    let or = if i > 0 || !clusters.is_empty() { " | " } else { "" };
+                    write!(f, "{or}any cluster that the request's {header} names")?;
+                }
+                Ok(())
+            }
             Self::Answer => f.write_str("an answer of the edge's own"),
             Self::Refused(why) => write!(f, "refused: {why}"),
         }
@@ -27,6 +39,11 @@ impl fmt::Display for Target {
 impl Way {
     /// Nobody is asked for permission.
     pub(super) fn is_open(&self) -> bool {
+        self.requests.by_request.is_none() && self.asks_no_connection()
+    }
+
+    /// No connection is asked for permission, though requests may be.
+    fn asks_no_connection(&self) -> bool {
         matches!(&*self.rules.0, [Rule { allow: true, policy: None, when }] if when.is_always())
     }
 
@@ -58,6 +75,9 @@ pub(super) fn text(ways: &[Way], out: &mut impl Write) -> io::Result<()> {
         if leads && way.is_open() {
             writeln!(out, "    allowed   anyone of them: no permissions are asked")?;
         }
+        if let Some(why) = way.requests.by_request.as_ref().filter(|_| leads) {
+            writeln!(out, "    besides   {why}: not every request is allowed that these rules allow")?;
+        }
         for rule in way.rules.0.iter().filter(|_| leads && !way.is_open()) {
             let what = if rule.allow { "allowed" } else { "denied" };
             writeln!(out, "    {what:9} {}", in_words(rule))?;
@@ -79,10 +99,12 @@ fn in_words(rule: &Rule) -> String {
 pub(super) fn json(ways: &[Way]) -> Value {
     let rule =
         |rule: &Rule| json!({"allow": rule.allow, "when": rule.when.to_string(), "policy": rule.policy.as_deref()});
+    let one = |(cluster, endpoints): &(std::sync::Arc<str>, Vec<String>)| json!({"cluster": &**cluster, "endpoints": endpoints});
     let target = |target: &Target| match target {
-        Target::Clusters(clusters) => {
-            let one = |(cluster, endpoints): &(std::sync::Arc<str>, Vec<String>)| json!({"cluster": &**cluster, "endpoints": endpoints});
-            json!({"clusters": clusters.iter().map(one).collect::<Vec<_>>()})
+        Target::Clusters(clusters) => json!({"clusters": clusters.iter().map(one).collect::<Vec<_>>()}),
+        Target::Http(clusters, headers) => {
+            let clusters: Vec<_> = clusters.iter().map(one).collect();
+            json!({"http": true, "clusters": clusters, "clusters_by_header": headers})
         }
         Target::Answer => json!({"answer": true}),
         Target::Refused(why) => json!({"refused": why}),
@@ -95,6 +117,7 @@ pub(super) fn json(ways: &[Way]) -> Value {
             "besides": way.besides(),
             "clients": way.clients.to_string(),
             "rules": way.rules.0.iter().map(rule).collect::<Vec<_>>(),
+            "by_request": way.requests.by_request,
             "to": target(&way.target),
         })
     };

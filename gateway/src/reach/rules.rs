@@ -12,7 +12,7 @@ use config::model::matcher::{
     Domains, FieldMatcher, Input, IpRange, Matcher, MatcherKind, OnMatch, Predicate, TextMatch, TextPattern, Then,
     Tree, TreeKind,
 };
-use config::model::rbac::{Action, Effect, Policies, Policy, Rbac, Rule as Term};
+use config::model::rbac::{Action, Effect, Policies, Policy, Rule as Term};
 use proxy::rbac::Facts;
 
 use super::condition::{Condition, Side};
@@ -35,9 +35,8 @@ pub(super) struct Rules(pub(super) Vec<Rule>);
 impl Rules {
     /// Those of all RBAC filters of a chain together: each has to allow. `tls`: the chain ends TLS, so that clients
     /// have an identity.
-    pub(super) fn of<'a>(filters: impl IntoIterator<Item = &'a Arc<Rbac>>, tls: bool) -> Self {
-        let enforced = filters.into_iter().filter_map(|filter| filter.enforced.as_ref());
-        let lists: Vec<Self> = enforced.map(|policies| Self::of_policies(policies, tls)).collect();
+    pub(super) fn of<'a>(enforced: impl IntoIterator<Item = &'a Policies>, tls: bool) -> Self {
+        let lists: Vec<Self> = enforced.into_iter().map(|policies| Self::of_policies(policies, tls)).collect();
         lists.into_iter().reduce(|first, second| first.then(&second)).unwrap_or_else(Self::open)
     }
 
