@@ -1,5 +1,6 @@
 //! Which requests a route takes (`RouteMatch`).
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -74,6 +75,20 @@ pub enum HeaderKey {
     Status,
     /// Any other.
     Name(HeaderName),
+}
+
+impl fmt::Display for HeaderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Method => ":method",
+            Self::Path => ":path",
+            Self::Authority => ":authority",
+            Self::Scheme => ":scheme",
+            Self::Protocol => ":protocol",
+            Self::Status => ":status",
+            Self::Name(name) => name.as_str(),
+        })
+    }
 }
 
 /// `HeaderMatcher`.
