@@ -20,7 +20,7 @@ pub(super) fn closes(live: &Live, status: StatusCode) -> bool {
     // A client that sends nonsense may have sent more of it (`ActiveStream::sendLocalReply`).
     let nonsense = http1 && status == StatusCode::BAD_REQUEST && flow.upstream.is_none();
     let asked = http1 && wants_close(live);
-    if !(asked || nonsense || is_drained(context) || has_had_enough(context)) {
+    if !(asked || nonsense || is_drained(context) || has_had_enough(context) || is_overloaded(context)) {
         return false;
     }
     context.close();
@@ -38,6 +38,15 @@ fn is_drained(context: &Context) -> bool {
         context.chain.stats.inc(HttpStat::DownstreamCxDrainClose);
     }
     told
+}
+
+/// `disable_http_keepalive`.
+fn is_overloaded(context: &Context) -> bool {
+    let ends = context.shared.overload.ends_keepalive();
+    if ends {
+        context.chain.stats.inc(HttpStat::DownstreamCxOverloadDisableKeepalive);
+    }
+    ends
 }
 
 /// `max_requests_per_connection`.

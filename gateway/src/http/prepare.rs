@@ -23,10 +23,12 @@ static SERVICE_CLUSTER: HeaderName = HeaderName::from_static("x-envoy-downstream
 static SERVICE_NODE: HeaderName = HeaderName::from_static("x-envoy-downstream-service-node");
 
 /// Taken off requests that come from outside for the first time.
-const EDGE_ONLY: [HeaderName; 3] = [
+const EDGE_ONLY: [HeaderName; 5] = [
     HeaderName::from_static("x-envoy-decorator-operation"),
     HeaderName::from_static("x-envoy-downstream-service-cluster"),
     HeaderName::from_static("x-envoy-downstream-service-node"),
+    HeaderName::from_static("x-envoy-original-path"),
+    HeaderName::from_static("x-envoy-original-host"),
 ];
 
 /// Taken off all requests that are not from inside.

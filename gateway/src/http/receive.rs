@@ -3,7 +3,7 @@
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Version};
+use http::{HeaderValue, Method, Version};
 use proxy::report::http::{Protocol, RequestHead, Scheme};
 
 /// What the request says, as it came. `tls`: on a connection with TLS.
@@ -27,4 +27,13 @@ pub(super) fn head(parts: Parts, tls: bool) -> (RequestHead, Protocol) {
     let path = uri.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
     let extended = extensions.get::<hyper::ext::Protocol>().map(|protocol| protocol.as_str().into());
     (RequestHead { method, scheme, authority, path, headers, protocol: extended }, protocol)
+}
+
+/// What stands in the place of a refused head was not said by anybody.
+pub(super) fn forget(head: &mut RequestHead) {
+    if let Ok(none) = Method::from_bytes(b"-") {
+        head.method = none;
+    }
+    head.authority = HeaderValue::from_static("");
+    head.headers.clear();
 }

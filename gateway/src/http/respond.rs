@@ -2,7 +2,6 @@
 
 use config::model::hcm::ServerHeader;
 use http::header::{CONNECTION, SERVER, TRANSFER_ENCODING, UPGRADE, VIA};
-use http::response::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::body::Body as _;
 use proxy::metrics::{HttpStat, Scope};
@@ -23,7 +22,6 @@ pub(super) fn send(mut live: Box<Live>, response: Response<Body>) -> Response<Ou
     let (mut parts, body) = response.into_parts();
     let http1 = live.exchange.flow.protocol != Protocol::Http2;
     let upgraded = is_upgraded(&live.exchange, parts.status);
-    finalise(&mut live.exchange, &mut parts);
     dress(&mut live.exchange, &mut parts.headers, upgraded);
     if super::drain::closes(&live, parts.status) && http1 && !upgraded {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -45,13 +43,13 @@ pub(super) fn send(mut live: Box<Live>, response: Response<Body>) -> Response<Ou
 }
 
 /// What the route does to answers, ours as well as the upstream's.
-fn finalise(exchange: &mut Exchange, parts: &mut Parts) {
-    let Some(matched) = exchange.matched.clone() else { return };
-    let headers = std::mem::take(&mut parts.headers);
-    exchange.flow.response = Some(ResponseHead { status: parts.status, headers });
+pub(super) fn finalise(exchange: &mut Exchange, response: &mut Response<Body>) {
+    let Some(matched) = &exchange.matched else { return };
+    let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
+    exchange.flow.response = Some(ResponseHead { status, headers });
     matched.finalize_response(&mut exchange.flow);
     if let Some(head) = exchange.flow.response.take() {
-        parts.headers = head.headers;
+        *response.headers_mut() = head.headers;
     }
 }
 

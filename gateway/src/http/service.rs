@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::{EXPECT, LOCATION};
-use http::{Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use proxy::metrics::HttpStat;
@@ -25,6 +25,8 @@ use super::{drain, hop, incoming, local, prepare, receive, respond, validate};
 use crate::filter::{self, Call, RouteView, States};
 use crate::route::{Action, Env, Match};
 use crate::upstream;
+
+static LOCAL_OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-local-overloaded");
 
 /// The requests of one connection.
 pub(super) struct Requests(pub(super) Arc<Context>);
@@ -54,6 +56,7 @@ async fn serve(context: Arc<Context>, request: Request<Incoming>) -> Response<Ou
         Err(_) if live.limits.is_broken() => local::render(refuse(&live, Refusal::MALFORMED), &mut live.exchange),
         Err(reply) => local::render(reply, &mut live.exchange),
     };
+    respond::finalise(&mut live.exchange, &mut response);
     filter_response(&mut live.exchange, &mut response);
     respond::send(live, response)
 }
@@ -66,7 +69,10 @@ fn begin(context: Arc<Context>, mut request: Request<Incoming>) -> (Box<Live>, B
     let upgrade = upgrade.then(|| hyper::upgrade::on(&mut request));
     let (parts, body) = request.into_parts();
     let tls = context.flow.tls.is_some();
-    let (head, protocol) = receive::head(parts, tls);
+    let (mut head, protocol) = receive::head(parts, tls);
+    if refusal.is_some() {
+        receive::forget(&mut head);
+    }
     if protocol != Protocol::Http2 && (drain::asks_to_close(&head.headers) || protocol == Protocol::Http10) {
         context.set_client_closes();
     }
@@ -129,6 +135,9 @@ async fn handle(exchange: &mut Exchange, limits: &Limits, mut body: Body) -> Res
         // hyper says so as soon as the body is read.
         exchange.flow.request.headers.remove(EXPECT);
     }
+    if exchange.shared.overload.refuses_request() {
+        return Err(overloaded(exchange));
+    }
     let unsupported = take_routes(exchange);
     prepare(exchange)?;
     if unsupported {
@@ -138,6 +147,16 @@ async fn handle(exchange: &mut Exchange, limits: &Limits, mut body: Body) -> Res
     refuse_upgrade(exchange)?;
     filter_request(exchange, &mut body).await?;
     act(exchange, body).await
+}
+
+/// `stop_accepting_requests`.
+fn overloaded(exchange: &Exchange) -> Reply {
+    exchange.chain.stats.inc(HttpStat::DownstreamRqOverloadClose);
+    let reply = Reply::new(StatusCode::SERVICE_UNAVAILABLE, "overload").body("envoy overloaded");
+    match exchange.chain.manager.append_local_overload {
+        true => reply.header(LOCAL_OVERLOADED.clone(), HeaderValue::from_static("true")),
+        false => reply,
+    }
 }
 
 /// Keeps the routes in force; true: a part of them can't be run.
@@ -161,7 +180,8 @@ fn prepare(exchange: &mut Exchange) -> Result<(), Reply> {
 
 /// Finds the route, and lets its limits be in force.
 fn route(exchange: &mut Exchange, limits: &Limits) {
-    let env = Env { random: exchange.random, runtime: None };
+    let runtime = exchange.shared.runtime.load();
+    let env = Env { random: exchange.random, runtime: Some(&runtime) };
     exchange.matched = exchange.table.as_ref().and_then(|table| table.find(&exchange.flow, &env));
     let Some(matched) = &exchange.matched else { return };
     exchange.flow.route_name = matched.route_name();
