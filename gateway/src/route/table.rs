@@ -249,4 +249,7 @@ impl Match {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod goldens;
+#[cfg(test)]
 mod tests;
