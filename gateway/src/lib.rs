@@ -8,6 +8,7 @@ pub mod filter;
 pub mod http;
 pub mod reach;
 pub mod route;
+pub mod trace;
 pub mod upstream;
 
 use config::bootstrap::kuma::ProxyType;

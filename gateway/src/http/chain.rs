@@ -15,6 +15,7 @@ use super::connection;
 use super::h1::head::Rules;
 use super::routes::{Current, Routes};
 use crate::filter;
+use crate::trace::Tracer;
 use crate::upstream::Pools;
 
 /// An HTTP connection manager at run time. It lives as long as its configuration stays the same; what changes beneath it
@@ -31,6 +32,8 @@ pub struct Chain {
     pub logs: HttpLogs,
     /// Its filters.
     pub filters: filter::Chain,
+    /// What makes spans; `None`: nothing does.
+    pub tracer: Option<Arc<Tracer>>,
     /// Connections to endpoints.
     pub pools: Arc<Pools>,
     /// Our own address, told in the place of a loopback one.
@@ -46,6 +49,15 @@ pub(super) struct Agent {
     pub(super) cluster: HeaderValue,
     /// `node.id`.
     pub(super) node: Option<HeaderValue>,
+}
+
+/// Where a connection manager stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    /// Its chain ends TLS.
+    pub(super) tls: bool,
+    /// Its listener is for traffic out.
+    pub(super) egress: bool,
 }
 
 /// What all connection managers of a process share.
@@ -66,16 +78,17 @@ pub(super) struct Node {
 impl Chain {
     pub(super) fn new(
         manager: &Arc<Manager>,
-        tls: bool,
+        Place { tls, egress }: Place,
         shared: &Shared,
         (common, routes): (&Common, Routes),
     ) -> Arc<Self> {
         let stats = shared.registry.http(&manager.stat_prefix);
         let logs = HttpLogs::new(&manager.access_logs, &shared.sinks, &shared.registry);
+        let tracer = manager.tracing.as_ref().map(|tracing| Tracer::compile(tracing, egress, &stats, shared));
         let agent = manager.add_user_agent.then(|| Agent::of(&common.node)).flatten();
         let (pools, own_ip) = (Arc::clone(&common.pools), common.own_ip);
         let filters = filter::Chain::compile(&manager.filters, &manager.stat_prefix, shared);
-        Arc::new(Self { manager: Arc::clone(manager), stats, tls, logs, filters, pools, own_ip, routes, agent })
+        Arc::new(Self { manager: Arc::clone(manager), stats, tls, logs, filters, tracer, pools, own_ip, routes, agent })
     }
 
     /// The routes in force.

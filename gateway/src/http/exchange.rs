@@ -9,6 +9,7 @@ use proxy::shared::Shared;
 use super::chain::Chain;
 use crate::filter::States;
 use crate::route::{Match, Table};
+use crate::trace::Span;
 
 /// One request and its answer.
 pub struct Exchange {
@@ -22,6 +23,8 @@ pub struct Exchange {
     pub matched: Option<Match>,
     /// What filters keep for the answer.
     pub states: States,
+    /// Its span; `None`: none is made.
+    pub span: Option<Span>,
     /// One random number: it chooses weighted clusters and fractions.
     pub random: u64,
     /// Where the client's bytes go after an upgrade or CONNECT; taken by who answers it with success.

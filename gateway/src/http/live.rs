@@ -201,7 +201,7 @@ impl Drop for Live {
             self.abandoned();
         }
         let received = self.limits.is_received();
-        let Exchange { flow, chain, .. } = &mut self.exchange;
+        let Exchange { flow, chain, span, .. } = &mut self.exchange;
         let now = Instant::now();
         flow.timing.response_end = Some(now);
         if let Some(meter) = &self.limits.meter {
@@ -217,6 +217,9 @@ impl Drop for Live {
             }
         }
         chain.stats.dec(HttpStat::DownstreamRqActive);
+        if let Some(span) = span.take() {
+            span.finish(flow);
+        }
         chain.logs.write(flow, LogType::DownstreamEnd);
         self.context.end();
     }

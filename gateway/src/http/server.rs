@@ -3,12 +3,12 @@
 use std::sync::{Arc, OnceLock};
 
 use config::model::chain::{FilterChain, Handler};
-use config::model::listener::Listener;
+use config::model::listener::{Direction, Listener};
 use config::snapshot::{Changes, Snapshot};
 use proxy::http::{HttpChain, HttpServer};
 use proxy::shared::Shared;
 
-use super::chain::{Chain, Common, Node};
+use super::chain::{Chain, Common, Node, Place};
 use super::own_ip::own_ip;
 use super::routes::Book;
 use crate::upstream::Pools;
@@ -41,10 +41,11 @@ impl HttpServer for Server {
         let _ = self.node.set(Node { id: id.into(), cluster: cluster.into() });
     }
 
-    fn chain(&self, chain: &Arc<FilterChain>, _: &Listener, shared: &Arc<Shared>) -> Option<Arc<dyn HttpChain>> {
+    fn chain(&self, chain: &Arc<FilterChain>, listener: &Listener, shared: &Arc<Shared>) -> Option<Arc<dyn HttpChain>> {
         let Handler::Http(manager) = &chain.handler else { return None };
         let routes = self.book.routes(&manager.routes);
-        Some(Chain::new(manager, chain.tls.is_some(), shared, (self.common(shared), routes)))
+        let place = Place { tls: chain.tls.is_some(), egress: listener.direction == Direction::Outbound };
+        Some(Chain::new(manager, place, shared, (self.common(shared), routes)))
     }
 
     fn apply(&self, snapshot: &Snapshot, changes: &Changes) {

@@ -24,6 +24,7 @@ use super::routes::Current;
 use super::{drain, hop, incoming, local, prepare, receive, respond, validate};
 use crate::filter::{self, Call, RouteView, States};
 use crate::route::{Action, Env, Match};
+use crate::trace::OfRoute;
 use crate::upstream;
 
 static LOCAL_OVERLOADED: HeaderName = HeaderName::from_static("x-envoy-local-overloaded");
@@ -89,6 +90,7 @@ fn begin(context: Arc<Context>, mut request: Request<Incoming>) -> (Box<Live>, B
         table: None,
         matched: None,
         states: States::default(),
+        span: None,
         random: fastrand::u64(..),
         upgrade,
         shared: Arc::clone(&context.shared),
@@ -144,6 +146,7 @@ async fn handle(exchange: &mut Exchange, limits: &Limits, mut body: Body) -> Res
         return Err(Reply::new(StatusCode::SERVICE_UNAVAILABLE, "zonegate_unsupported"));
     }
     route(exchange, limits);
+    trace(exchange);
     refuse_upgrade(exchange)?;
     filter_request(exchange, &mut body).await?;
     act(exchange, body).await
@@ -186,11 +189,27 @@ fn route(exchange: &mut Exchange, limits: &Limits) {
     let Some(matched) = &exchange.matched else { return };
     exchange.flow.route_name = matched.route_name();
     exchange.flow.virtual_host = Arc::clone(&matched.host.config.name);
+    exchange.flow.virtual_host_metadata.clone_from(&matched.host.config.metadata);
+    exchange.flow.route_metadata = matched.route.as_ref().and_then(|route| route.config.metadata.clone());
     if let Action::Forward(forward) = matched.action() {
         let duration = forward.max_stream_duration.as_ref().and_then(|duration| duration.max);
         if forward.idle_timeout.is_some() || duration.is_some() {
             limits.set(forward.idle_timeout, duration);
         }
+    }
+}
+
+/// Begins the span, which the route may have a say in.
+fn trace(exchange: &mut Exchange) {
+    let Some(tracer) = &exchange.chain.tracer else { return };
+    let route = exchange.matched.as_ref().and_then(|matched| matched.route.as_deref()).map(|route| &*route.config);
+    let of_route = OfRoute {
+        tracing: route.and_then(|route| route.tracing.as_deref()),
+        operation: route.and_then(|route| route.decorator.as_deref()).map(|decorator| &*decorator.operation),
+    };
+    exchange.span = tracer.start(&mut exchange.flow, of_route);
+    if let Some(span) = &exchange.span {
+        span.inject(&mut exchange.flow.request.headers);
     }
 }
 

@@ -49,7 +49,8 @@ pub async fn forward(
         options: &manager.router,
         told,
         keep,
-        certificates: false,
+        certificates: exchange.chain.logs.want_certificates(),
+        span: exchange.span.as_ref(),
     };
     route(job, body).await
 }

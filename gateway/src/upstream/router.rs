@@ -28,6 +28,7 @@ use super::{grpc, refusal, response, timeouts};
 use crate::http::{Body, Reply};
 use crate::route::hash::Hash;
 use crate::route::retry::Retries;
+use crate::trace::{self, Child, Span};
 
 /// A request and where it is to go.
 #[derive(Debug)]
@@ -54,6 +55,8 @@ pub struct Job<'a> {
     pub keep: u64,
     /// Certificates are kept, for logs that ask for them.
     pub certificates: bool,
+    /// The request's span.
+    pub span: Option<&'a Span>,
 }
 
 /// What a virtual host tells about tries.
@@ -146,13 +149,25 @@ impl Router<'_> {
         loop {
             self.count_attempt();
             let host = self.pick()?;
+            let child = self.begin_span();
             let failure = match self.attempt(&host, timer.as_mut()).await {
                 Ok(answered) => match self.judge(&answered, &host) {
-                    None => return Ok(self.pass_on(answered)),
-                    Some(delay) => Next::Retry(delay, Late::No),
+                    None => {
+                        self.hold_span(child);
+                        return Ok(self.pass_on(answered));
+                    }
+                    Some(delay) => {
+                        self.end_span(child, Some(answered.0.status().as_u16()), true);
+                        Next::Retry(delay, Late::No)
+                    }
                 },
-                Err((Failure::Reset(reset), started)) => self.reset(&host, &reset, started),
-                Err((Failure::Expired(expiry), _)) => self.expired(&host, expiry),
+                Err((failure, started)) => {
+                    self.end_span(child, None, matches!(failure, Failure::Expired(_)));
+                    match failure {
+                        Failure::Reset(reset) => self.reset(&host, &reset, started),
+                        Failure::Expired(expiry) => self.expired(&host, expiry),
+                    }
+                }
             };
             match failure {
                 Next::Reply(reply) => return Err(self.with_attempts(reply)),
@@ -166,6 +181,27 @@ impl Router<'_> {
         flow.attempts += 1;
         if told.upstream {
             flow.request.headers.insert(ATTEMPTS, HeaderValue::from(flow.attempts));
+        }
+    }
+
+    /// The span of this try, where each has its own.
+    fn begin_span(&mut self) -> Option<Child> {
+        let span = self.job.span?;
+        let child = span.child(self.job.flow.attempts.saturating_sub(1))?;
+        span.inject_child(&child, &mut self.job.flow.request.headers);
+        Some(child)
+    }
+
+    fn hold_span(&self, child: Option<Child>) {
+        if let (Some(span), Some(child)) = (self.job.span, child) {
+            span.hold(child);
+        }
+    }
+
+    fn end_span(&self, child: Option<Child>, status: Option<u16>, canceled: bool) {
+        let (Some(span), Some(child)) = (self.job.span, child) else { return };
+        if let Some(attempt) = trace::Attempt::of(self.job.flow, status, canceled) {
+            span.finish_child(&child, self.job.flow, &attempt);
         }
     }
 

@@ -149,6 +149,7 @@ impl Bed {
             told: Told { upstream: true, client: true, timeouts: true },
             keep: 1000,
             certificates: false,
+            span: None,
         };
         route(job, body).await
     }

@@ -247,6 +247,18 @@ impl HttpFlow {
         self.remote.or(self.connection.remote)
     }
 
+    /// gRPC's status of the answer: from its trailers, its head, or HTTP's status.
+    pub fn grpc_status(&self) -> Option<u32> {
+        grpc::status(self)
+    }
+
+    /// gRPC's message of the answer.
+    pub fn grpc_message(&self) -> Option<String> {
+        let head = self.response.as_ref().map(|head| &head.headers);
+        let said = [self.trailers.as_ref(), head].into_iter().flatten().find_map(|headers| headers.get("grpc-message"));
+        said.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+    }
+
     /// Status of the answer, once there is one.
     pub fn status(&self) -> Option<::http::StatusCode> {
         self.response.as_ref().map(|head| head.status)

@@ -71,6 +71,16 @@ impl LogType {
     }
 }
 
+/// A variable of our environment as logs and spans may show it: not one that by its name holds a secret.
+pub fn environment(name: &str) -> Option<String> {
+    value::variable(name)
+}
+
+/// Metadata as JSON.
+pub fn metadata_json(value: &config::model::metadata::Value) -> String {
+    metadata::json(value).to_string()
+}
+
 /// `%HOSTNAME%`; `-` where the system does not say.
 fn hostname() -> Box<str> {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

@@ -364,13 +364,17 @@ pub(super) fn port(address: &Address) -> Value<'static> {
     }
 }
 
-/// A variable of our environment, but for those that by their name hold secrets (`KUMA_DATAPLANE_RUNTIME_TOKEN`).
 fn environment(name: &str) -> Value<'static> {
+    Value::or_absent(variable(name), Value::text)
+}
+
+/// A variable of our environment, but for those that by their name hold secrets (`KUMA_DATAPLANE_RUNTIME_TOKEN`).
+pub(super) fn variable(name: &str) -> Option<String> {
     let upper = name.to_ascii_uppercase();
     if ["TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "PRIVATE_KEY"].iter().any(|word| upper.contains(word)) {
-        return Value::Absent;
+        return None;
     }
-    Value::or_absent(std::env::var(name).ok().filter(|value| !value.is_empty()), Value::text)
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// A random UUID (RFC 9562 version 4) of these bits.

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::http::Chain;
-use crate::http::chain::{Common, Node};
+use crate::http::chain::{Common, Node, Place};
 use crate::http::routes::Book;
 use crate::upstream::Pools;
 
@@ -49,7 +49,7 @@ impl World {
         let manager = Arc::new(manager);
         let common = Common { pools: Pools::new(1), own_ip: IpAddr::from([192, 0, 2, 1]), node: Node::default() };
         let routes = Book::default().routes(&manager.routes);
-        let chain = Chain::new(&manager, false, &shared, (&common, routes));
+        let chain = Chain::new(&manager, Place::default(), &shared, (&common, routes));
         tokio::spawn(async {
             loop {
                 control::tick();
