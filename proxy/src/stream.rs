@@ -134,8 +134,13 @@ impl Stream {
         }
     }
 
-    /// Ready when the socket may have bytes, or the end: for those who hold no buffer while there is nothing to read.
+    /// Ready when there may be bytes, or the end: for those who hold no buffer while there is nothing to read.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Self::Tls(tls) = self
+            && tls.holds_data()
+        {
+            return Poll::Ready(Ok(()));
+        }
         self.poll_ready(cx, Direction::Read)
     }
 

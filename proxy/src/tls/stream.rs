@@ -171,6 +171,12 @@ impl TlsStream {
         std::future::poll_fn(|cx| self.poll_flush(cx)).await.unwrap();
     }
 
+    /// There is something to read that the socket does not tell of: what came together with the handshake's end, or the
+    /// rest of a record of which the reader took a part.
+    pub(crate) fn holds_data(&self) -> bool {
+        matches!(&self.stage, Stage::Established(established) if established.fresh || !established.unread.is_empty())
+    }
+
     /// The peer's direction ended without a close_notify.
     pub fn is_truncated(&self) -> bool {
         matches!(&self.stage, Stage::Established(established) if established.ended == Some(Ending::Truncated))

@@ -49,6 +49,35 @@ async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(20), what).await.expect("in time")
 }
 
+/// The socket is silent then: who waits for it alone waits for ever.
+#[tokio::test]
+async fn what_comes_with_the_end_of_the_handshake_is_there_to_read() {
+    let pki = Pki::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut client = TlsStream::client(Stream::Tcp(socket), &BOTH.client(&pki), Some(b"example.com")).unwrap();
+    let socket = Stream::Tcp(within(listener.accept()).await.unwrap().0);
+    let mut server = TlsStream::server(socket, &BOTH.server(&pki), b"");
+    // The server looks at the client's last flight when the client has long spoken.
+    let spoken = async {
+        within(poll_fn(|cx| client.poll_handshake(cx))).await.unwrap();
+        let mut client = Stream::Tls(Box::new(client));
+        client.write_all(b"hello").await.unwrap();
+        client
+    };
+    let mut spoken = std::pin::pin!(spoken);
+    assert!(poll_fn(|cx| Poll::Ready(spoken.as_mut().poll(cx).is_pending())).await);
+    within(poll_fn(|cx| server.socket().poll_readable(cx))).await.unwrap();
+    assert!(poll_fn(|cx| Poll::Ready(server.poll_handshake(cx).is_pending())).await);
+    let _client = within(spoken).await;
+    within(poll_fn(|cx| server.poll_handshake(cx))).await.unwrap();
+    let mut server = Stream::Tls(Box::new(server));
+    within(poll_fn(|cx| server.poll_readable(cx))).await.unwrap();
+    let mut said = [0; 5];
+    within(server.read_exact(&mut said)).await.unwrap();
+    assert_eq!(&said, b"hello");
+}
+
 #[tokio::test]
 async fn openssl_as_client() {
     let pki = Pki::new();
