@@ -29,6 +29,8 @@ pub struct Exchange {
     pub random: u64,
     /// Where the client's bytes go after an upgrade or CONNECT; taken by who answers it with success.
     pub upgrade: Option<hyper::upgrade::OnUpgrade>,
+    /// The endpoint's side, once it has agreed to an upgrade or CONNECT.
+    pub tunnel: Option<crate::upstream::Tunnel>,
     /// What all connections share.
     pub shared: Arc<Shared>,
 }

@@ -177,6 +177,10 @@ impl Live {
         if self.stage == Stage::Answering {
             self.stage = Stage::Cut;
             self.exchange.chain.stats.inc(HttpStat::DownstreamRqTxReset);
+            if let BodyError::Upstream(flag, details) = error {
+                self.exchange.flow.flags.set(*flag);
+                self.exchange.flow.details = details.to_string().into();
+            }
             tracing::debug!(id = self.exchange.flow.id, %error, "the answer broke off");
         }
     }

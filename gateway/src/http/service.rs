@@ -93,6 +93,7 @@ fn begin(context: Arc<Context>, mut request: Request<Incoming>) -> (Box<Live>, B
         span: None,
         random: fastrand::u64(..),
         upgrade,
+        tunnel: None,
         shared: Arc::clone(&context.shared),
     };
     let mut live = Live::new(exchange, context);

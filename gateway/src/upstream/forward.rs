@@ -43,6 +43,7 @@ pub async fn forward(
         shared: &shared,
         pools,
         route: action,
+        matched: Some(matched),
         cluster: &target.cluster,
         metadata_match: matched.metadata_match(),
         hash,
@@ -51,6 +52,7 @@ pub async fn forward(
         keep,
         certificates: exchange.chain.logs.want_certificates(),
         span: exchange.span.as_ref(),
+        tunnel: &mut exchange.tunnel,
     };
     route(job, body).await
 }

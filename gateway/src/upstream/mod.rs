@@ -10,6 +10,7 @@ mod answer;
 mod attempt;
 mod clock;
 mod codec;
+mod deliver;
 mod forward;
 mod grpc;
 mod io;
@@ -26,7 +27,10 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod timeouts;
+mod tunnel;
+mod upgrade;
 
 pub use forward::forward;
 pub use pool::Pools;
 pub use router::{Job, Told, route};
+pub use tunnel::{Tunnel, Way};

@@ -7,9 +7,12 @@ use hyper::ext::Protocol as ConnectProtocol;
 use proxy::report::http::{Protocol, RequestHead, Scheme};
 
 use super::outgoing::Outgoing;
+use super::upgrade::Wanted;
 
 /// The head in the form of the protocol, with its body; `None`: it has none, since its host is no URI's.
 pub(super) fn of(head: &RequestHead, protocol: Protocol, body: Outgoing) -> Option<Request<Outgoing>> {
+    let translated = Wanted::of(head).translate(head, protocol);
+    let head = translated.as_ref().unwrap_or(head);
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = head.headers.clone();

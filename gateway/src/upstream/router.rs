@@ -2,12 +2,11 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use config::model::hcm::Router as Options;
 use config::model::metadata::Fields;
-use config::model::route::{Forward, Priority as RoutePriority};
-use http::header::SET_COOKIE;
+use config::model::route::{Forward, HostRewrite, Priority as RoutePriority};
 use http::{HeaderName, HeaderValue, Response};
 use hyper::body::Body as _;
 use proxy::metrics::ClusterStat;
@@ -16,7 +15,6 @@ use proxy::shared::Shared;
 use proxy::upstream::{Cluster, End, Host, Outcome, Pick, PickError, Priority};
 use tokio::time::Sleep;
 
-use super::answer::{Answer, Stream, millis};
 use super::attempt::{Answered, Attempt, Failure, note_host};
 use super::clock::{Clock, Expiry};
 use super::codec::Codec;
@@ -24,11 +22,13 @@ use super::outgoing::Source;
 use super::pool::{Key, Order, Pools};
 use super::reset::{Reason, Reset};
 use super::retrying::{Retrying, Verdict};
-use super::{grpc, refusal, response, timeouts};
+use super::tunnel::Tunnel;
+use super::{grpc, refusal, timeouts};
 use crate::http::{Body, Reply};
 use crate::route::hash::Hash;
 use crate::route::retry::Retries;
 use crate::trace::{self, Child, Span};
+use crate::route::{Match, rewrite};
 
 /// A request and where it is to go.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct Job<'a> {
     pub pools: &'a Arc<Pools>,
     /// The route.
     pub route: &'a Forward,
+    /// What it does to heads; `None`: nothing (any more).
+    pub matched: Option<&'a Match>,
     /// The cluster, as the route says.
     pub cluster: &'a Arc<str>,
     /// `metadata_match` of route and weighted cluster.
@@ -57,6 +59,8 @@ pub struct Job<'a> {
     pub certificates: bool,
     /// The request's span.
     pub span: Option<&'a Span>,
+    /// Gets the endpoint's side where the request was an upgrade and is granted: the answer is 101 then, or 200 to CONNECT.
+    pub tunnel: &'a mut Option<Tunnel>,
 }
 
 /// What a virtual host tells about tries.
@@ -74,8 +78,6 @@ pub struct Told {
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 /// `x-envoy-is-timeout-retry`.
 const TIMEOUT_RETRY: HeaderName = HeaderName::from_static("x-envoy-is-timeout-retry");
-/// `x-envoy-upstream-service-time`.
-const SERVICE_TIME: HeaderName = HeaderName::from_static("x-envoy-upstream-service-time");
 
 /// Longer than anything waits.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -93,7 +95,10 @@ pub async fn route(job: Job<'_>, body: Body) -> Result<Response<Body>, Reply> {
     let head = &mut job.flow.request;
     let grpc = grpc::is_request(&head.headers);
     let (limits, announced) = timeouts::of(&mut head.headers, job.route, job.options, &config, grpc);
-    let retries = Retries::of(job.route.retry.as_ref(), head);
+    if let Some(matched) = job.matched {
+        matched.finalize_request(job.flow, !job.options.suppress_envoy_headers);
+    }
+    let retries = Retries::of(job.route.retry.as_ref(), &mut job.flow.request);
     let retrying = retries.map(|retries| Retrying::new(retries, priority(job.route)));
     let source =
         (!body.is_end_stream()).then(|| Source::new(body, retrying.is_some().then_some((job.keep, cluster.stats()))));
@@ -119,12 +124,13 @@ const fn priority(route: &Forward) -> Priority {
     }
 }
 
-struct Router<'a> {
-    job: Job<'a>,
+/// One request.
+pub(super) struct Router<'a> {
+    pub(super) job: Job<'a>,
     cluster: Arc<Cluster>,
-    clock: Clock,
-    source: Option<Arc<Source>>,
-    grpc: bool,
+    pub(super) clock: Clock,
+    pub(super) source: Option<Arc<Source>>,
+    pub(super) grpc: bool,
     retrying: Option<Retrying>,
     announced: timeouts::Announced,
 }
@@ -154,7 +160,7 @@ impl Router<'_> {
                 Ok(answered) => match self.judge(&answered, &host) {
                     None => {
                         self.hold_span(child);
-                        return Ok(self.pass_on(answered));
+                        return self.settle(answered);
                     }
                     Some(delay) => {
                         self.end_span(child, Some(answered.0.status().as_u16()), true);
@@ -216,6 +222,7 @@ impl Router<'_> {
 
     async fn attempt(&mut self, host: &Arc<Host>, timer: Pin<&mut Sleep>) -> Result<Answered, (Failure, bool)> {
         note_host(self.job.flow, host);
+        self.rewrite_host(host);
         if let Some(retrying) = &mut self.retrying {
             retrying.tried(host);
         }
@@ -230,6 +237,18 @@ impl Router<'_> {
             Attempt { pools: self.job.pools, order: &order, source: self.source.as_ref(), started: false };
         let sent = attempt.run(self.job.flow, &mut self.clock, timer).await;
         sent.map_err(|failure| (failure, attempt.started))
+    }
+
+    /// `auto_host_rewrite`.
+    fn rewrite_host(&mut self, host: &Host) {
+        if !matches!(self.job.route.host_rewrite.as_deref(), Some(HostRewrite::Auto)) {
+            return;
+        }
+        let name = host.detail().hostname.as_deref().and_then(|name| HeaderValue::try_from(name).ok());
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
+            let keep = !self.job.options.suppress_envoy_headers;
+            rewrite::set_host(&mut self.job.flow.request, name, self.job.route.append_forwarded_host, keep);
+        }
     }
 
     /// The head of an answer is there: whether the request is tried again nevertheless.
@@ -256,39 +275,6 @@ impl Router<'_> {
     /// The request can be sent once more.
     fn repeats(&self) -> bool {
         self.source.as_ref().is_none_or(|source| source.can_repeat())
-    }
-
-    /// The answer goes to the client.
-    fn pass_on(mut self, (answer, conduit, permit): Answered) -> Response<Body> {
-        let flow = &mut *self.job.flow;
-        flow.timing.upstream_response_start = Some(Instant::now());
-        let (mut head, body) = answer.into_parts();
-        response::strip(&mut head.headers);
-        if let Some(source) = &self.source {
-            source.forget();
-        }
-        if let Some(complete) = self.clock.complete() {
-            flow.timing.upstream_request_end = Some(complete);
-            if !self.job.options.suppress_envoy_headers {
-                head.headers.insert(SERVICE_TIME, HeaderValue::from(millis(complete)));
-            }
-        }
-        if self.job.told.client {
-            head.headers.insert(ATTEMPTS, HeaderValue::from(flow.attempts));
-        }
-        for cookie in self.job.hash.cookies {
-            head.headers.append(SET_COOKIE, cookie);
-        }
-        flow.details = "via_upstream".into();
-        let ended = body.is_end_stream();
-        let grpc_status = self.grpc.then(|| grpc::status(&head.headers)).flatten();
-        let deferred = count_end(permit.host(), head.status.as_u16(), (self.grpc, grpc_status, ended));
-        let stream = Stream { conduit, permit, source: self.source, clock: self.clock, deferred };
-        if ended {
-            stream.complete(None);
-            return Response::from_parts(head, Body::Empty);
-        }
-        Response::from_parts(head, Body::boxed(Answer::new(body, stream)))
     }
 
     /// The stream ended before there was an answer.
@@ -342,7 +328,7 @@ impl Router<'_> {
         }
     }
 
-    fn with_attempts(&self, reply: Reply) -> Reply {
+    pub(super) fn with_attempts(&self, reply: Reply) -> Reply {
         match self.job.told.client {
             true => reply.header(ATTEMPTS, HeaderValue::from(self.job.flow.attempts)),
             false => reply,
@@ -368,17 +354,4 @@ impl Router<'_> {
         timeouts::tell(headers, self.clock.limits(), elapsed, self.announced);
         Ok(())
     }
-}
-
-/// Counts how the request ended, in the host's books; true: only the trailers will tell (gRPC).
-fn count_end(host: &Host, status: u16, (grpc, grpc_status, ended): (bool, Option<u16>, bool)) -> bool {
-    let end = match grpc_status {
-        _ if status >= 500 => End::Error,
-        _ if !grpc => End::Success,
-        _ if !ended => return true,
-        Some(status) if grpc::as_http(status) < 500 => End::Success,
-        _ => End::Error,
-    };
-    host.count_end(end);
-    false
 }

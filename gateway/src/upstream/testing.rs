@@ -26,7 +26,7 @@ use proxy::upstream::{Cluster, Clusters};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Job, Pools, Told, route};
+use super::{Job, Pools, Told, Tunnel, route};
 use crate::http::{Body, Reply};
 use crate::route::hash::Hash;
 use crate::route::testing::configuration;
@@ -136,12 +136,23 @@ impl Bed {
 
     /// Sends a request.
     pub(super) async fn send(&self, flow: &mut HttpFlow, body: Body) -> Result<Response<Body>, Reply> {
+        self.tunnel(flow, body, &mut None).await
+    }
+
+    /// Sends a request that may end HTTP.
+    pub(super) async fn tunnel(
+        &self,
+        flow: &mut HttpFlow,
+        body: Body,
+        tunnel: &mut Option<Tunnel>,
+    ) -> Result<Response<Body>, Reply> {
         let cluster = NAME.into();
         let job = Job {
             flow,
             shared: &self.shared,
             pools: &self.pools,
             route: &self.route,
+            matched: None,
             cluster: &cluster,
             metadata_match: None,
             hash: Hash::default(),
@@ -150,6 +161,7 @@ impl Bed {
             keep: 1000,
             certificates: false,
             span: None,
+            tunnel,
         };
         route(job, body).await
     }

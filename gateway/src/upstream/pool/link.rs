@@ -38,6 +38,8 @@ pub(crate) struct Link {
     draining: AtomicBool,
     /// It was taken out of HTTP.
     taken: AtomicBool,
+    /// Its driver has looked at the peer's SETTINGS since there was an answer.
+    known: AtomicBool,
     /// What it was opened with.
     pub(super) transport: TransportVersion,
     /// The server takes extended CONNECT (RFC 8441).
@@ -83,7 +85,6 @@ impl Link {
         allowance: Allowance,
     ) -> Self {
         Self {
-            facts: Arc::new(facts),
             cluster: Arc::clone(&order.cluster),
             host: Arc::clone(&order.host),
             key: order.key.clone(),
@@ -95,8 +96,10 @@ impl Link {
             idle_since: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             taken: AtomicBool::new(false),
+            known: AtomicBool::new(facts.protocol != Protocol::Http2),
             extended: AtomicBool::new(false),
             look: Notify::new(),
+            facts: Arc::new(facts),
         }
     }
 
@@ -173,6 +176,10 @@ impl Link {
     }
 
     fn end(&self) {
+        // hyper drives HTTP/2 in a task of its own: nobody else tells ours of SETTINGS.
+        if !self.known.swap(true, Ordering::Relaxed) {
+            self.look.notify_one();
+        }
         if self.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
             let millis = self.facts.connected.elapsed().as_millis();
             self.idle_since.store(u64::try_from(millis).unwrap_or(u64::MAX), Ordering::Relaxed);
