@@ -40,6 +40,7 @@ mod respond;
 mod routes;
 mod server;
 mod service;
+mod tunnel;
 mod validate;
 mod xfcc;
 

@@ -12,14 +12,20 @@ use super::live::Live;
 /// An answer's body; dropping it ends the request.
 pub(super) struct Outgoing {
     body: Body,
-    live: Box<Live>,
+    /// `None`: the request goes on elsewhere, as a tunnel.
+    live: Option<Box<Live>>,
     /// Trailers are dropped (HTTP/1 without `enable_trailers`).
     bare: bool,
 }
 
 impl Outgoing {
     pub(super) fn new(body: Body, live: Box<Live>, bare: bool) -> Self {
-        Self { body, live, bare }
+        Self { body, live: Some(live), bare }
+    }
+
+    /// Nothing follows the head; the request is not over.
+    pub(super) const fn none() -> Self {
+        Self { body: Body::Empty, live: None, bare: true }
     }
 }
 
@@ -29,34 +35,35 @@ impl HttpBody for Outgoing {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = &mut *self;
-        if let Some(details) = this.live.cut(cx) {
+        let Some(live) = &mut this.live else { return Poll::Ready(None) };
+        if let Some(details) = live.cut(cx) {
             return Poll::Ready(Some(Err(BodyError::Timeout(details))));
         }
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        this.live.touch();
+        live.touch();
         match frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    this.live.sent(data.len() as u64);
+                    live.sent(data.len() as u64);
                 }
                 if let Some(trailers) = frame.trailers_ref() {
-                    this.live.trailers(trailers);
-                    this.live.complete();
+                    live.trailers(trailers);
+                    live.complete();
                     if this.bare {
                         return Poll::Ready(None);
                     }
                 }
                 if this.body.is_end_stream() {
-                    this.live.complete();
+                    live.complete();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                this.live.broken(&error);
+                live.broken(&error);
                 Poll::Ready(Some(Err(error)))
             }
             None => {
-                this.live.complete();
+                live.complete();
                 Poll::Ready(None)
             }
         }

@@ -35,6 +35,11 @@ pub(super) fn send(mut live: Box<Live>, response: Response<Body>) -> Response<Ou
         exchange.flow.wire.answered(parts.status, &parts.headers, http1);
     }
     exchange.flow.response = Some(ResponseHead { status: parts.status, headers });
+    if let Some((tunnel, client)) = exchange.tunnel.take().zip(exchange.upgrade.take()) {
+        live.answer(false);
+        tokio::spawn(super::tunnel::run(live, tunnel, client));
+        return Response::from_parts(parts, Outgoing::none());
+    }
     let none = matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let bare = upgraded || none || exchange.flow.request.method == Method::HEAD || body.is_end_stream();
     let trailers = !http1 || exchange.chain.manager.http1.enable_trailers;

@@ -265,7 +265,6 @@ async fn act(exchange: &mut Exchange, body: Body) -> Result<Response<Body>, Repl
     let (status, body) = match matched.action() {
         Action::Forward(_) => {
             exchange.flow.virtual_cluster = matched.virtual_cluster(&exchange.flow);
-            matched.finalize_request(&mut exchange.flow, keep_original);
             return upstream::forward(exchange, &matched, &chain.pools, body).await;
         }
         Action::Direct(direct) => {

@@ -27,8 +27,8 @@ use super::{grpc, refusal, timeouts};
 use crate::http::{Body, Reply};
 use crate::route::hash::Hash;
 use crate::route::retry::Retries;
-use crate::trace::{self, Child, Span};
 use crate::route::{Match, rewrite};
+use crate::trace::{self, Child, Span};
 
 /// A request and where it is to go.
 #[derive(Debug)]
