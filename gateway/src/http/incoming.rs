@@ -1,9 +1,10 @@
 //! The body of a request as filters and the router read it: counted, timed, without what may not pass.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -18,12 +19,19 @@ pub(super) struct Meter {
     received: AtomicU64,
     complete: AtomicBool,
     broken: AtomicBool,
+    /// The last byte was read at.
+    ended: OnceLock<Instant>,
 }
 
 impl Meter {
     /// Bytes so far.
     pub(super) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
+    }
+
+    /// When the last byte was read.
+    pub(super) fn ended(&self) -> Option<Instant> {
+        self.ended.get().copied()
     }
 
     /// The last byte was read.
@@ -38,6 +46,7 @@ impl Meter {
 
     fn finish(&self) {
         if !self.complete.swap(true, Ordering::Relaxed) {
+            let _ = self.ended.set(Instant::now());
             // `request_timeout` ends with the request.
             self.control.forgive_deadline();
         }
@@ -57,7 +66,7 @@ pub(super) fn metered(body: Incoming, control: Arc<Control>, bare: bool) -> (Bod
         return (Body::Empty, None);
     }
     let (received, complete, broken) = (AtomicU64::new(0), AtomicBool::new(false), AtomicBool::new(false));
-    let meter = Arc::new(Meter { control, received, complete, broken });
+    let meter = Arc::new(Meter { control, received, complete, broken, ended: OnceLock::new() });
     (Body::boxed(Received { body, meter: Arc::clone(&meter), bare }), Some(meter))
 }
 

@@ -210,6 +210,7 @@ impl Drop for Live {
         flow.timing.response_end = Some(now);
         if let Some(meter) = &self.limits.meter {
             flow.received = meter.received();
+            flow.timing.request_end = meter.ended();
         }
         if self.stage == Stage::Complete {
             if !received {

@@ -60,7 +60,10 @@ pub(in crate::report) fn value<'a>(
         Op::RoundtripDuration | Op::DownstreamHandshakeDuration => Value::Absent,
         Op::CommonDuration(points) => common_duration(flow, points),
         Op::RouteName => name(&flow.route_name),
-        Op::VirtualClusterName => Value::or_absent(flow.virtual_cluster.as_deref(), name),
+        // The catch-all has statistics, but no name.
+        Op::VirtualClusterName => {
+            Value::or_absent(flow.virtual_cluster.as_deref().filter(|name| *name != "other"), name)
+        }
         Op::Metadata(wanted) => metadata::of_request(flow, wanted),
         Op::StreamId => match &flow.request_id {
             Some(id) => text(id.as_bytes()),
