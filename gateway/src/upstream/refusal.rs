@@ -44,7 +44,7 @@ fn text(reset: &Reset, is_retry: bool) -> Reply {
     if !reset.transport.is_empty() {
         body.push_str(", transport failure reason: ");
         body.push_str(&reset.transport);
-        details.push(',');
+        details.push('|');
         details.push_str(&reset.transport);
     }
     details.push('}');
@@ -89,7 +89,7 @@ mod tests {
         );
         assert_eq!(
             reply.details,
-            "upstream_reset_before_response_started{remote_connection_failure,delayed_connect_error:_Connection_refused}"
+            "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}"
         );
         let reply = text(&Reset::new(Reason::ConnectionTermination), true);
         assert_eq!(
