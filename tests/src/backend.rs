@@ -63,6 +63,27 @@ impl Backend {
         .await
     }
 
+    /// Answers one HTTP/1 request of each connection with `name`.
+    pub async fn http(name: &str) -> Self {
+        let name = Arc::<str>::from(name);
+        Self::start(move |mut stream| {
+            let name = Arc::clone(&name);
+            async move {
+                let (mut head, mut buffer) = (Vec::new(), [0; 4096]);
+                while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                    match stream.read(&mut buffer).await? {
+                        0 => return Ok(()),
+                        n => head.extend_from_slice(&buffer[..n]),
+                    }
+                }
+                let length = name.len();
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{name}");
+                stream.write_all(answer.as_bytes()).await
+            }
+        })
+        .await
+    }
+
     /// Runs `serve` on every connection.
     pub async fn start<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self
     where

@@ -38,8 +38,8 @@ pub(crate) enum RouteKind {
     Passthrough,
     /// TLS ends here, clients are of the same mesh as this identity, which the egress shows.
     Terminated { identity: String },
-    /// The same with HTTP, which is not served yet.
-    Http,
+    /// The same with HTTP.
+    Http { identity: String },
 }
 
 impl Recording {
@@ -52,19 +52,28 @@ impl Recording {
         for listener in recording.of(LISTENER).values_mut() {
             listener["address"]["socketAddress"]["address"] = site.address.to_string().into();
         }
-        for cluster in recording.of(CLUSTER).values_mut() {
-            let speaks = speaks(cluster);
+        let of_http = recording.clusters_of_http();
+        for (name, cluster) in recording.of(CLUSTER) {
+            let speaks = (speaks(cluster), of_http.contains(name));
             let Some(assignment) = cluster.get_mut("loadAssignment") else { continue };
             populate(assignment, speaks, world).await;
         }
-        for assignment in recording.of(ENDPOINTS).values_mut() {
-            populate(assignment, Speaks::Plain, world).await;
+        for (name, assignment) in recording.of(ENDPOINTS) {
+            populate(assignment, (Speaks::Plain, of_http.contains(name)), world).await;
         }
         recording
     }
 
     fn of(&mut self, kind: &str) -> &mut Map<String, Value> {
         self.0.get_mut(kind).and_then(Value::as_object_mut).unwrap()
+    }
+
+    /// The clusters that HTTP chains of the egress lead to.
+    fn clusters_of_http(&self) -> BTreeSet<String> {
+        let chains = self.egress()["filterChains"].as_array().unwrap().iter();
+        chains
+            .flat_map(|chain| by_routes(&chain["filters"].as_array().unwrap().last().unwrap()["typedConfig"]))
+            .collect()
     }
 
     fn egress(&self) -> &Value {
@@ -95,15 +104,20 @@ impl Recording {
         let filters = chain["filters"].as_array().unwrap();
         let limited = filters.iter().any(|filter| filter["name"].as_str().unwrap().contains("local_ratelimit"));
         let last = &filters.last().unwrap()["typedConfig"];
-        let Some(cluster) = last["cluster"].as_str() else {
-            return Route { name, kind: RouteKind::Http, to: BTreeSet::new(), limited };
+        let clusters: Vec<String> = match last["cluster"].as_str() {
+            Some(cluster) => vec![cluster.to_owned()],
+            None => by_routes(last),
         };
-        let inline = &self.0[CLUSTER][cluster]["loadAssignment"];
-        let assignment = if inline.is_null() { &self.0[ENDPOINTS][cluster] } else { inline };
-        let to = endpoints(&mut assignment.clone()).map(|e| e["recordedAs"].as_str().unwrap().to_owned()).collect();
+        let to = clusters.iter().flat_map(|cluster| {
+            let inline = &self.0[CLUSTER][cluster]["loadAssignment"];
+            let assignment = if inline.is_null() { &self.0[ENDPOINTS][cluster] } else { inline };
+            endpoints(&mut assignment.clone()).map(|e| e["recordedAs"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        });
+        let to = to.collect();
         let common = &chain["transportSocket"]["typedConfig"]["commonTlsContext"];
         let kind = match common["tlsCertificateSdsSecretConfigs"][0]["name"].as_str() {
             None => RouteKind::Passthrough,
+            Some(secret) if last["cluster"].is_null() => RouteKind::Http { identity: self.identity(secret) },
             Some(secret) => RouteKind::Terminated { identity: self.identity(secret) },
         };
         Route { name, kind, to, limited }
@@ -143,6 +157,13 @@ fn send(resources: Map<String, Value>, control_plane: &ControlPlane, world: &mut
     control_plane.load_fixture(&file).unwrap();
 }
 
+/// The clusters of a connection manager's routes.
+fn by_routes(manager: &Value) -> Vec<String> {
+    let hosts = manager["routeConfig"]["virtualHosts"].as_array().into_iter().flatten();
+    let routes = hosts.flat_map(|host| host["routes"].as_array().unwrap());
+    routes.filter_map(|route| route["route"]["cluster"].as_str().map(str::to_owned)).collect()
+}
+
 /// How the servers of a cluster are spoken to.
 fn speaks(cluster: &Value) -> Speaks {
     let context = &cluster["transportSocketMatches"][0]["transportSocket"]["typedConfig"]["commonTlsContext"];
@@ -154,7 +175,7 @@ fn speaks(cluster: &Value) -> Speaks {
 }
 
 /// Puts servers in the place of the recorded endpoints; names that are to be looked up stay.
-async fn populate(assignment: &mut Value, speaks: Speaks, world: &mut World) {
+async fn populate(assignment: &mut Value, speaks: (Speaks, bool), world: &mut World) {
     for endpoint in endpoints(assignment) {
         let at = &mut endpoint["endpoint"]["address"]["socketAddress"];
         // The control plane's own clusters lead to sockets.

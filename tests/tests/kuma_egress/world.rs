@@ -35,7 +35,7 @@ enum Server {
 pub(crate) struct World {
     authorities: BTreeMap<String, Authority>,
     leaves: BTreeMap<String, Leaf>,
-    servers: BTreeMap<(String, u64, Speaks), Server>,
+    servers: BTreeMap<(String, u64, Speaks, bool), Server>,
 }
 
 /// The authority that signs for a certificate's first name: that of its trust domain, or the one outside.
@@ -104,22 +104,20 @@ impl World {
         }
     }
 
-    /// The server in the place of a recorded one; it says `address:port` as its name.
-    pub(crate) async fn server(&mut self, address: &str, port: u64, speaks: Speaks) -> SocketAddr {
-        let key = (address.to_owned(), port, speaks);
+    /// The server in the place of a recorded one; it says `address:port` as its name, over HTTP or at once.
+    pub(crate) async fn server(&mut self, address: &str, port: u64, (speaks, http): (Speaks, bool)) -> SocketAddr {
+        let key = (address.to_owned(), port, speaks, http);
+        let answer = if http { Answer::Http } else { Answer::Echo };
         if !self.servers.contains_key(&key) {
             let name = format!("{address}:{port}");
             let authority = self.authority(OUTSIDE);
             let dns = vec!["ext.test".to_owned(), "localhost".to_owned()];
             let leaf = authority.issue_as(&Wanted { dns, ..Wanted::server("ext.test") });
             let server = match speaks {
+                Speaks::Plain if http => Server::Plain(Backend::http(&name).await),
                 Speaks::Plain => Server::Plain(Backend::echo(&name).await),
-                Speaks::Tls => {
-                    Server::Tls(MeshService::start(&name, Authority::plain_server(&leaf), Answer::Echo).await)
-                }
-                Speaks::Mutual => {
-                    Server::Tls(MeshService::start(&name, authority.server(&leaf, &[]), Answer::Echo).await)
-                }
+                Speaks::Tls => Server::Tls(MeshService::start(&name, Authority::plain_server(&leaf), answer).await),
+                Speaks::Mutual => Server::Tls(MeshService::start(&name, authority.server(&leaf, &[]), answer).await),
             };
             self.servers.insert(key.clone(), server);
         }

@@ -2,6 +2,7 @@
 #![allow(deprecated)] // Envoy still honours the fields it deprecates
 
 mod forward;
+mod not_run;
 mod protocol;
 mod reply;
 mod router;
@@ -39,6 +40,7 @@ use run;
 
 /// Converts an HTTP connection manager of the data path.
 pub(crate) fn manager(cx: &mut Context, shared: &mut Shared, manager: pb::HttpConnectionManager) -> Part<Manager> {
+    let not_run = not_run::report(cx, &manager);
     let pb::HttpConnectionManager {
         codec_type,
         stat_prefix,
@@ -131,6 +133,10 @@ pub(crate) fn manager(cx: &mut Context, shared: &mut Shared, manager: pb::HttpCo
         flush_interval: access_log_flush_interval,
         on_new_request: flush_access_log_on_new_request,
     };
+    let early_mutations = run!(forward::early_mutations(cx, early_header_mutation_extensions)?);
+    if let Some(unsupported) = not_run {
+        return Ok(Err(unsupported));
+    }
     Ok(Ok(Manager {
         codec: settings::codec(cx, codec_type)?,
         stat_prefix: shared.interner.string(&stat_prefix),
@@ -192,7 +198,7 @@ pub(crate) fn manager(cx: &mut Context, shared: &mut Shared, manager: pb::HttpCo
             None => None,
             Some(tracing) => Some(Arc::new(cx.at("tracing", |cx| tracing::proto::tracing(cx, tracing))?)),
         },
-        early_mutations: run!(forward::early_mutations(cx, early_header_mutation_extensions)?),
+        early_mutations,
         proxy_status: settings::proxy_status(proxy_status_config),
     }))
 }

@@ -10,6 +10,7 @@ use envoy_types::pb::envoy::extensions::http::header_formatters::preserve_case::
 use envoy_types::pb::envoy::r#type::v3::Percent;
 use envoy_types::pb::google::protobuf::{BoolValue, UInt32Value};
 
+use super::not_run::BAD_MESSAGE;
 use crate::model::hcm::{CommonHttp, HeaderCase, Http1Options, Http2Options, Keepalive, Underscores};
 use crate::model::{extension, tls};
 use crate::reject::{Context, Rejection, immaterial};
@@ -73,6 +74,10 @@ pub(crate) fn http1(
         ignore_http_11_upgrade,
     } = options;
     immaterial(use_balsa_parser, "chooses between two parsers of Envoy's");
+    let on = override_stream_error_on_invalid_http_message.filter(|f| f.value);
+    cx.ignore("override_stream_error_on_invalid_http_message", &on, BAD_MESSAGE);
+    cx.ignore("ignore_http_11_upgrade", &ignore_http_11_upgrade, "h2c alone is passed over");
+    cx.ignore("send_fully_qualified_url", &send_fully_qualified_url, "the path alone is sent");
     let options = Http1Options {
         allow_absolute_url: allow_absolute_url.is_none_or(|f| f.value),
         accept_http_10,
@@ -152,6 +157,21 @@ pub(crate) fn http2(
     } = options;
     immaterial(use_oghttp2_codec, "chooses between two codecs of Envoy's");
     immaterial(max_metadata_size, "goes with allow_metadata");
+    const CODEC: &str = "the codec has bounds of its own on frames";
+    cx.ignore("max_outbound_frames", &max_outbound_frames, CODEC);
+    cx.ignore("max_outbound_control_frames", &max_outbound_control_frames, CODEC);
+    let empty = &max_consecutive_inbound_frames_with_empty_payload;
+    cx.ignore("max_consecutive_inbound_frames_with_empty_payload", empty, CODEC);
+    cx.ignore("max_inbound_priority_frames_per_stream", &max_inbound_priority_frames_per_stream, CODEC);
+    let updates = &max_inbound_window_update_frames_per_data_frame_sent;
+    cx.ignore("max_inbound_window_update_frames_per_data_frame_sent", updates, CODEC);
+    cx.ignore("stream_reset_burst", &stream_reset_burst, CODEC);
+    cx.ignore("stream_reset_rate", &stream_reset_rate, CODEC);
+    cx.ignore("max_header_field_size_kb", &max_header_field_size_kb, "all headers together are bounded");
+    cx.ignore("disallow_obs_text", &disallow_obs_text.filter(|f| f.value), "such bytes are passed on");
+    let on = override_stream_error_on_invalid_http_message.filter(|f| f.value);
+    cx.ignore("override_stream_error_on_invalid_http_message", &on, BAD_MESSAGE);
+    cx.ignore("stream_error_on_invalid_http_messaging", &stream_error_on_invalid_http_messaging, BAD_MESSAGE);
     cx.ignore("allow_metadata", &allow_metadata, "METADATA frames are passed over");
     cx.ignore(
         "enable_huffman_encoding",
@@ -251,6 +271,7 @@ fn custom_settings(
 
 fn keepalive(cx: &mut Context, settings: core::KeepaliveSettings) -> Result<Keepalive, Rejection> {
     let core::KeepaliveSettings { interval, timeout, interval_jitter, connection_idle_interval } = settings;
+    cx.ignore("connection_idle_interval", &connection_idle_interval, "no PING goes ahead of a request");
     let timeout = cx.at_least("timeout", timeout, MILLISECOND)?;
     Ok(Keepalive {
         interval: cx.at_least("interval", interval, MILLISECOND)?,

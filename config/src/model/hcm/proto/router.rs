@@ -36,6 +36,11 @@ pub(super) fn router(cx: &mut Context, shared: &mut Shared, body: &[u8]) -> Part
         upstream_http_filters,
         reject_connect_request_early_data,
     } = cx.decode(body)?;
+    cx.ignore("dynamic_stats", &dynamic_stats.filter(|f| !f.value), "clusters count by answer all the same");
+    let grpc = &suppress_grpc_request_failure_code_stats;
+    cx.ignore("suppress_grpc_request_failure_code_stats", grpc, "failures of gRPC are counted");
+    cx.ignore("strict_check_headers", &strict_check_headers, "a bad header of these is passed over");
+    cx.ignore("upstream_log", &upstream_log, "no lines are written for attempts");
     immaterial(reject_connect_request_early_data, "TCP: no data goes ahead of the answer to a CONNECT here");
     if let Some(unsupported) = upstream_filters(cx, "upstream_http_filters", upstream_http_filters)? {
         return Ok(Err(unsupported));

@@ -8,12 +8,11 @@ use serde_json::{Value, json};
 
 use crate::model::chain::Handler;
 use crate::model::hcm::{
-    Codec, EscapedSlashes, ForwardClientCert, LogOptions, Manager, OriginalIp, ProxyName, Routes, SchemeHeader,
-    ServerHeader, StripPort, TrustedProxies, Underscores, XfccFormat,
+    Codec, EscapedSlashes, ForwardClientCert, LogOptions, Manager, OriginalIp, Routes, SchemeHeader, ServerHeader,
+    StripPort, TrustedProxies, Underscores, XfccFormat,
 };
 use crate::model::http_filter::FilterConfig;
 use crate::model::listener::Listener;
-use crate::model::route::HeaderMutation;
 use crate::model::testing::{self, filter, merge, path, paths, with_chains};
 use crate::reject::Rejection;
 use crate::store::{Parsed, parse_listener};
@@ -32,8 +31,14 @@ fn parse(more: Value) -> Result<Parsed<Listener>, Rejection> {
 }
 
 fn good(more: Value) -> Arc<Manager> {
-    let parsed = parse(more).unwrap();
+    let parsed = parse(more.clone()).unwrap();
     assert_eq!(paths(&parsed.ignored), Vec::<String>::new());
+    any(more)
+}
+
+/// Whatever of it is not honoured.
+fn any(more: Value) -> Arc<Manager> {
+    let parsed = parse(more).unwrap();
     match &parsed.value.chains[0].handler {
         Handler::Http(manager) => Arc::clone(manager),
         other => panic!("{other:?}"),
@@ -179,21 +184,20 @@ fn what_is_told_of_client_certificates() {
 fn names_and_paths() {
     let manager = good(json!({"serverHeaderTransformation": "PASS_THROUGH", "via": "zonegate", "addUserAgent": true,
         "schemeHeaderTransformation": {"schemeToOverwrite": "https"}, "stripAnyHostPort": true,
-        "pathWithEscapedSlashesAction": "REJECT_REQUEST", "proxyStatusConfig": {"literalProxyName": "p"}}));
+        "pathWithEscapedSlashesAction": "REJECT_REQUEST"}));
     assert_eq!(
         (manager.server_header, manager.scheme),
         (ServerHeader::PassThrough, SchemeHeader::Overwrite { https: true })
     );
     assert_eq!((manager.via.as_ref().unwrap().as_bytes(), manager.add_user_agent), (&b"zonegate"[..], true));
     assert_eq!((manager.strip_port, manager.escaped_slashes), (StripPort::Any, EscapedSlashes::Reject));
-    assert_eq!(manager.proxy_status.as_ref().unwrap().name, ProxyName::Literal("p".into()));
     assert_eq!(good(json!({"stripMatchingHostPort": true})).strip_port, StripPort::Matching);
 }
 
 #[test]
 fn bad_messages_end_requests_or_connections() {
     let errors = |more| {
-        let manager = good(more);
+        let manager = any(more);
         (manager.http1_stream_error, manager.http2_stream_error)
     };
     let own = json!({"overrideStreamErrorOnInvalidHttpMessage": false});
@@ -207,7 +211,7 @@ fn bad_messages_end_requests_or_connections() {
 #[test]
 fn upgrades_and_logs() {
     let manager =
-        good(json!({"upgradeConfigs": [{"upgradeType": "WebSocket"}, {"upgradeType": "CONNECT", "enabled": false}],
+        any(json!({"upgradeConfigs": [{"upgradeType": "WebSocket"}, {"upgradeType": "CONNECT", "enabled": false}],
         "accessLogOptions": {"accessLogFlushInterval": "1s", "flushLogOnTunnelSuccessfullyEstablished": true}}));
     let upgrades: Vec<_> = manager.upgrades.iter().map(|upgrade| (&*upgrade.kind, upgrade.enabled)).collect();
     assert_eq!(upgrades, [("websocket", true), ("connect", false)]);
@@ -219,12 +223,31 @@ fn upgrades_and_logs() {
 fn mutations_before_the_route() {
     let kind = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";
     let with = |mutations: Value| json!({"earlyHeaderMutationExtensions": [filter("m", kind, json!({"mutations": mutations}))]});
-    let manager = good(with(json!([{"remove": "x-a"}])));
-    assert!(matches!(&*manager.early_mutations, [HeaderMutation::Remove(name)] if name == "x-a"));
+    assert_eq!(unsupported(with(json!([{"remove": "x-a"}]))), "early_header_mutation_extensions");
     assert_eq!(
         path(parse(with(json!([])))),
         format!("{AT}.early_header_mutation_extensions[0].typed_config.mutations")
     );
+}
+
+/// What is set and not acted upon.
+#[test]
+fn what_is_not_done_is_said() {
+    let parsed = parse(json!({
+        "proxyStatusConfig": {}, "streamErrorOnInvalidHttpMessage": true, "flushAccessLogOnNewRequest": true,
+        "http2ProtocolOptions": {"streamResetBurst": 5, "maxOutboundFrames": 7},
+        "httpFilters": [router(json!({"strictCheckHeaders": ["x-envoy-max-retries"]}))]}))
+    .unwrap();
+    let told: Vec<_> = paths(&parsed.ignored).iter().map(|path| path.replace(&format!("{AT}."), "")).collect();
+    let expected = [
+        "proxy_status_config",
+        "stream_error_on_invalid_http_message",
+        "flush_access_log_on_new_request",
+        "http_filters[0].typed_config.strict_check_headers",
+        "http2_protocol_options.max_outbound_frames",
+        "http2_protocol_options.stream_reset_burst",
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]
