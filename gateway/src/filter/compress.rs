@@ -57,8 +57,7 @@ enum Refusal {
 impl Compressor {
     pub(super) fn compile(config: &Arc<model::Compressor>, prefix: &str, shared: &Shared) -> Self {
         let name = format!("{}.{}", config.name, config.library.stat_name());
-        let named = config.response.as_ref().is_some_and(|response| response.named);
-        let response = if named { format!("{name}.response") } else { name.clone() };
+        let response = if config.response.named { format!("{name}.response") } else { name.clone() };
         Self {
             config: Arc::clone(config),
             stats: shared.registry.compressor(prefix, &name),
@@ -76,28 +75,30 @@ impl Compressor {
 
     pub(super) fn request(&self, at: usize, call: &mut Call<'_>, body: &mut Body) {
         let per_route = Self::per_route(at, call);
-        if let Some(response) = &self.config.response {
-            let header = joined(&call.flow.request.headers, ACCEPT_ENCODING.as_str()).map(|value| value.into());
-            let candidate = Candidate {
-                encoding: self.library(per_route).content_encoding(),
-                content_types: Arc::clone(&self.config),
-                choose_first: self.config.choose_first,
-            };
-            let accepted = Accepted { header, candidate, choice: std::sync::OnceLock::new() };
-            call.states.put(at, State::Compressor(accepted));
-            let remove = match per_route {
-                Some(CompressorPerRoute::Overrides { remove_accept_encoding: Some(remove), .. }) => *remove,
-                _ => response.remove_accept_encoding,
-            };
-            if remove && is_on(response, per_route, call.shared) {
-                call.flow.request.headers.remove(ACCEPT_ENCODING);
-            }
+        let response = &self.config.response;
+        let header = joined(&call.flow.request.headers, ACCEPT_ENCODING.as_str()).map(|value| value.into());
+        let candidate = Candidate {
+            encoding: self.library(per_route).content_encoding(),
+            content_types: Arc::clone(&self.config),
+            choose_first: self.config.choose_first,
+        };
+        let accepted = Accepted { header, candidate, choice: std::sync::OnceLock::new() };
+        call.states.put(at, State::Compressor(accepted));
+        let remove = match per_route {
+            Some(CompressorPerRoute::Overrides { remove_accept_encoding: Some(remove), .. }) => *remove,
+            _ => response.remove_accept_encoding,
+        };
+        if remove && is_on(response, per_route, call.shared) {
+            call.flow.request.headers.remove(ACCEPT_ENCODING);
         }
         self.compress_request(call, body);
     }
 
     fn compress_request(&self, call: &mut Call<'_>, body: &mut Body) {
-        let Some(direction) = &self.config.request else { return };
+        let Some(direction) = &self.config.request else {
+            self.request.inc(CompressionStat::NotCompressed);
+            return;
+        };
         let headers = &mut call.flow.request.headers;
         let compresses = !body.is_end_stream()
             && flag(&direction.common.enabled, call.shared)
@@ -124,7 +125,7 @@ impl Compressor {
     }
 
     pub(super) fn response(&self, at: usize, call: &mut Call<'_>, response: &mut Response<Body>) {
-        let Some(direction) = &self.config.response else { return };
+        let direction = &self.config.response;
         let per_route = Self::per_route(at, call);
         let library = self.library(per_route);
         let on = is_on(direction, per_route, call.shared);
@@ -132,7 +133,12 @@ impl Compressor {
         let compressible = on && refusal.is_none();
         let end = response.body().is_end_stream();
         let long_enough = on && refusal != Some(Refusal::ContentLengthTooSmall);
-        let accepted = !end && long_enough && self.is_accepted(at, call, response.headers(), library);
+        // Where the answer tells of it, Envoy asks what the client takes last, and for the length once more.
+        let asks = if direction.status_header { compressible } else { long_enough };
+        if direction.status_header && on && !long_enough {
+            self.response.inc(CompressionStat::ContentLengthTooSmall);
+        }
+        let accepted = !end && asks && self.is_accepted(at, call, response.headers(), library);
         let compresses =
             !end && compressible && accepted && is_transfer_allowed(response.headers(), library.content_encoding());
         if on && direction.status_header {
@@ -219,11 +225,8 @@ impl Compressor {
         let encoding = library.content_encoding();
         let text = match (compressed, refusal) {
             (true, _) => {
-                let length = length.as_ref().and_then(|length| length.to_str().ok());
-                length.map_or_else(
-                    || format!("{encoding};Compressed"),
-                    |length| format!("{encoding};Compressed;OriginalLength={length}"),
-                )
+                let length = length.as_ref().and_then(|length| length.to_str().ok()).unwrap_or_default();
+                format!("{encoding};Compressed;OriginalLength={length}")
             }
             (false, Some(Refusal::ContentLengthTooSmall)) => format!("{encoding};ContentLengthTooSmall"),
             (false, Some(Refusal::ContentTypeNotAllowed)) => format!("{encoding};ContentTypeNotAllowed"),

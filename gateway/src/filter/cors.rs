@@ -58,19 +58,24 @@ impl Cors {
             self.stats.inc(CorsStat::OriginInvalid);
             let forward = policies.iter().find_map(|policy| policy.forward_not_matching).unwrap_or(true);
             let refused = on && !forward && is_preflight(&head.method, &head.headers);
-            return refused.then(|| Reply::new(StatusCode::OK, "cors_response"));
+            // Told what would be allowed, but not to whom.
+            return refused.then(|| preflight(&policies, None, &head.headers));
         }
         self.stats.inc(CorsStat::OriginValid);
         if !on {
             return None;
         }
-        let credentials = policies.iter().find_map(|policy| policy.credentials).unwrap_or(false);
+        let credentials = has_credentials(&policies);
         let expose = text(&policies, |policy| &policy.expose);
-        let reply = is_preflight(&head.method, &head.headers)
-            .then(|| preflight(&policies, (&origin, credentials), &head.headers));
+        let reply =
+            is_preflight(&head.method, &head.headers).then(|| preflight(&policies, Some(&origin), &head.headers));
         call.states.put(at, State::Cors(Asked { origin, credentials, expose }));
         reply
     }
+}
+
+fn has_credentials(policies: &[&CorsPolicy]) -> bool {
+    policies.iter().find_map(|policy| policy.credentials).unwrap_or(false)
 }
 
 fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
@@ -89,11 +94,13 @@ fn text(policies: &[&CorsPolicy], of: impl Fn(&CorsPolicy) -> &str) -> Option<He
     HeaderValue::from_str(text).ok()
 }
 
-fn preflight(policies: &[&CorsPolicy], (origin, credentials): (&HeaderValue, bool), asked: &HeaderMap) -> Reply {
+fn preflight(policies: &[&CorsPolicy], origin: Option<&HeaderValue>, asked: &HeaderMap) -> Reply {
     let mut reply = Reply::new(StatusCode::OK, "cors_response");
     let headers = &mut reply.headers;
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-    if credentials {
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    }
+    if has_credentials(policies) {
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
     }
     let lists: [(HeaderName, fn(&CorsPolicy) -> &str); 3] = [

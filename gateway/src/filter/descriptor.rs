@@ -83,7 +83,7 @@ fn entry(action: &RateLimitAction, call: &Call<'_>) -> Entry {
     let head = &call.flow.request;
     let remote = || call.flow.remote().map(|remote| remote.ip());
     match action {
-        RateLimitAction::SourceCluster => is(&"source_cluster".into(), ""),
+        RateLimitAction::SourceCluster => is(&"source_cluster".into(), call.shared.node().cluster),
         RateLimitAction::DestinationCluster => is(&"destination_cluster".into(), call.route.cluster.unwrap_or("")),
         RateLimitAction::Header { name, key, skip_if_absent } => match joined(&head.headers, name.as_str()) {
             Some(value) => is(key, String::from_utf8_lossy(&value)),

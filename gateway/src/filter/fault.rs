@@ -9,11 +9,12 @@ use config::model::http_filter::{Abort, Delay, Fault, Limit};
 use config::model::route::RuntimeFraction;
 use http::{HeaderName, Response, StatusCode};
 use hyper::body::Body as _;
-use proxy::metrics::{FaultStat, Scope};
+use proxy::metrics::{FaultClusterStat, FaultStat, Scope};
 use proxy::report::http::Flag;
 use proxy::shared::Shared;
 
 use self::throttle::Throttled;
+use super::held::Held;
 use super::states::State;
 use super::{Call, PerRoute};
 use crate::http::body::Body;
@@ -36,6 +37,7 @@ pub(super) struct Faults {
     config: Arc<Fault>,
     prefix: Arc<str>,
     stats: Arc<Scope<FaultStat>>,
+    clusters: Held<FaultClusterStat>,
 }
 
 /// A request with a fault, as long as it lives.
@@ -67,7 +69,12 @@ struct Injecting<'a> {
 
 impl Faults {
     pub(super) fn compile(config: &Arc<Fault>, prefix: &str, shared: &Shared) -> Self {
-        Self { config: Arc::clone(config), prefix: prefix.into(), stats: shared.registry.fault(prefix) }
+        Self {
+            config: Arc::clone(config),
+            prefix: prefix.into(),
+            stats: shared.registry.fault(prefix),
+            clusters: Held::default(),
+        }
     }
 
     pub(super) async fn request(&self, at: usize, call: &mut Call<'_>) -> Option<Reply> {
@@ -155,10 +162,7 @@ impl Injecting<'_> {
         }
         call.flow.flags.set(Flag::DelayInjected);
         self.faults.stats.inc(FaultStat::DelaysInjected);
-        if let Some(cluster) = self.counted_cluster() {
-            let scope = call.shared.registry.fault_cluster(&self.faults.prefix, cluster);
-            scope.inc(proxy::metrics::FaultClusterStat::DelaysInjected);
-        }
+        self.count(call, FaultClusterStat::DelaysInjected);
         Some(Duration::from_millis(millis))
     }
 
@@ -174,10 +178,7 @@ impl Injecting<'_> {
             return None;
         }
         self.faults.stats.inc(FaultStat::AbortsInjected);
-        if let Some(cluster) = self.counted_cluster() {
-            let scope = call.shared.registry.fault_cluster(&self.faults.prefix, cluster);
-            scope.inc(proxy::metrics::FaultClusterStat::AbortsInjected);
-        }
+        self.count(call, FaultClusterStat::AbortsInjected);
         for (key, value) in self.config.metadata.iter().flatten() {
             call.flow.metadata.set(METADATA, key, value.clone());
         }
@@ -223,6 +224,12 @@ impl Injecting<'_> {
         let runtime = call.shared.runtime.load();
         let of_cluster = self.key(what).and_then(|key| runtime.get(&key));
         of_cluster.or_else(|| runtime.get(general)).unwrap_or(configured)
+    }
+
+    fn count(&self, call: &Call<'_>, stat: FaultClusterStat) {
+        let Some(cluster) = self.counted_cluster() else { return };
+        let make = || call.shared.registry.fault_cluster(&self.faults.prefix, cluster);
+        self.faults.clusters.scope(cluster, make).inc(stat);
     }
 
     fn counted_cluster(&self) -> Option<&str> {

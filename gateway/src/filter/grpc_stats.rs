@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use proxy::metrics::{GrpcStat as Stat, Scope};
 
+use super::held::Held;
 use super::states::State;
 use crate::http::body::{Body, BodyError};
 
@@ -19,6 +20,7 @@ use crate::http::body::{Body, BodyError};
 #[derive(Debug)]
 pub(super) struct Calls {
     config: Arc<GrpcStats>,
+    scopes: Held<Stat>,
 }
 
 /// A gRPC call under way.
@@ -30,7 +32,7 @@ pub(super) struct Call {
 
 impl Calls {
     pub(super) fn compile(config: &Arc<GrpcStats>) -> Self {
-        Self { config: Arc::clone(config) }
+        Self { config: Arc::clone(config), scopes: Held::default() }
     }
 
     pub(super) fn request(&self, at: usize, call: &mut super::Call<'_>, body: &mut Body) {
@@ -48,7 +50,8 @@ impl Calls {
         };
         let service = if self.config.replace_dots { service.replace('.', "_") } else { service.to_owned() };
         let method = named.then(|| format!("{service}.{method}"));
-        let stats = call.shared.registry.grpc(name, method.as_deref());
+        let key = format!("{name}\0{}", method.as_deref().unwrap_or_default());
+        let stats = self.scopes.scope(&key, || call.shared.registry.grpc(name, method.as_deref()));
         if !body.is_end_stream() {
             let plain = std::mem::take(body);
             let counted = Counted { stats: Arc::clone(&stats), stat: Stat::RequestMessageCount, ends: None };

@@ -9,7 +9,7 @@ use config::model::route::{AppendAction, HeaderAdd, HeaderFormat, HeaderMutation
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use proxy::report::Formatter;
-use proxy::report::http::HttpFlow;
+use proxy::report::http::{HttpFlow, ResponseHead};
 
 use super::{Call, PerRoute as Compiled};
 use crate::http::body::Body;
@@ -103,6 +103,18 @@ impl Add {
             Value::Format(format) => HeaderValue::from_bytes(format.text(flow).as_bytes()).ok()?,
         };
         (self.keep_empty || !value.is_empty()).then_some(value)
+    }
+
+    /// The same, where the answer can be looked at, too.
+    fn value_of_answer(&self, flow: &mut HttpFlow, response: &Response<Body>) -> Option<HeaderValue> {
+        if let Value::Literal(_) = &self.value {
+            return self.value(flow);
+        }
+        let head = ResponseHead { status: response.status(), headers: response.headers().clone() };
+        let before = flow.response.replace(head);
+        let value = self.value(flow);
+        flow.response = before;
+        value
     }
 
     fn put(&self, headers: &mut HeaderMap, value: Option<HeaderValue>) {
@@ -220,7 +232,7 @@ impl Mutator {
             for change in &mutations.response {
                 match change {
                     Change::Add(add) => {
-                        let value = add.value(call.flow);
+                        let value = add.value_of_answer(call.flow, response);
                         add.put(response.headers_mut(), value);
                     }
                     other => other.apply_to(response.headers_mut()),

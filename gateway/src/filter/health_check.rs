@@ -76,7 +76,7 @@ impl Checks {
         for (name, wanted) in &self.config.min_healthy {
             let Some(cluster) = shared.clusters.get(name) else {
                 self.stats.inc(HealthCheckStat::FailedClusterNotFound);
-                return (StatusCode::SERVICE_UNAVAILABLE, "health_check_failed_cluster_not_found");
+                return (StatusCode::SERVICE_UNAVAILABLE, "health_check_failed_no_cluster_found");
             };
             let members = cluster.hosts().membership();
             if members.total == 0 {
@@ -117,6 +117,8 @@ impl Checks {
                 *cached = Some(new);
             }
         }
-        response.headers_mut().insert(CLUSTER.clone(), HeaderValue::from_static(""));
+        let cluster = HeaderValue::from_str(&call.shared.node().cluster);
+        let cluster = cluster.unwrap_or(HeaderValue::from_static(""));
+        response.headers_mut().insert(CLUSTER.clone(), cluster);
     }
 }

@@ -12,6 +12,7 @@ mod fault;
 mod grpc_stats;
 mod header_mutation;
 mod health_check;
+mod held;
 mod local_rate_limit;
 mod matched;
 mod rbac;

@@ -12,6 +12,7 @@ use proxy::rbac::{Facts, Notes, Peer, Request, Verdict, detail, evaluate};
 use proxy::report::flow::TlsSide;
 use proxy::shared::Shared;
 
+use super::held::Held;
 use super::{Call, PerRoute};
 use crate::http::reply::Reply;
 
@@ -25,6 +26,7 @@ pub(super) struct Guard {
     prefix: Arc<str>,
     stats: Arc<Scope<RbacStat>>,
     shadow: Arc<Scope<RbacShadowStat>>,
+    rules: Held<RbacRuleStat>,
 }
 
 impl Guard {
@@ -33,6 +35,7 @@ impl Guard {
             stats: shared.registry.http_rbac(prefix, &config.rules_prefix),
             shadow: shared.registry.rbac_shadow(&format!("http.{prefix}"), &config.shadow_prefix),
             prefix: prefix.into(),
+            rules: Held::default(),
             config: Arc::clone(config),
         }
     }
@@ -52,12 +55,12 @@ impl Guard {
             call.flow.metadata.set(COMMON, "access_log_hint", Value::Bool(log));
         }
         let policy = verdict.policy.map(Arc::clone).filter(|policy| !policy.is_empty());
-        self.note(call, "enforced", "", (verdict.allowed, policy.as_ref()));
+        self.note(call, "enforced", &config.rules_prefix, (verdict.allowed, policy.as_ref()));
         self.stats.inc(if verdict.allowed { RbacStat::Allowed } else { RbacStat::Denied });
         if config.per_policy
             && let Some(policy) = &policy
         {
-            let scope = call.shared.registry.rbac_rule(&self.prefix, &self.config.rules_prefix, policy);
+            let scope = self.rule(call, &self.config.rules_prefix, policy);
             scope.inc(if verdict.allowed { RbacRuleStat::Allowed } else { RbacRuleStat::Denied });
         }
         if verdict.allowed {
@@ -77,10 +80,15 @@ impl Guard {
         if config.per_policy
             && let Some(policy) = &policy
         {
-            let scope = call.shared.registry.rbac_rule(&self.prefix, &self.config.shadow_prefix, policy);
+            let scope = self.rule(call, &self.config.shadow_prefix, policy);
             scope.inc(rule);
         }
         self.note(call, "shadow", &config.shadow_prefix, (verdict.allowed, policy.as_ref()));
+    }
+
+    fn rule(&self, call: &Call<'_>, rules: &str, policy: &str) -> Arc<Scope<RbacRuleStat>> {
+        let name = format!("{rules}\0{policy}");
+        self.rules.scope(&name, || call.shared.registry.rbac_rule(&self.prefix, rules, policy))
     }
 
     fn note(&self, call: &mut Call<'_>, mode: &str, prefix: &str, (allowed, policy): (bool, Option<&Arc<str>>)) {

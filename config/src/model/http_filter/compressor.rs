@@ -29,8 +29,8 @@ pub struct Compressor {
     pub choose_first: bool,
     /// `request_direction_config`; `None`: requests are left alone.
     pub request: Option<RequestDirection>,
-    /// `response_direction_config`, or the deprecated fields; `None`: only requests are compressed.
-    pub response: Option<ResponseDirection>,
+    /// `response_direction_config`, or the deprecated fields.
+    pub response: ResponseDirection,
 }
 
 /// `CommonDirectionConfig`.
@@ -135,9 +135,7 @@ pub(super) fn config(cx: &mut Context, interner: &mut Interner, body: &[u8]) -> 
         }
     };
     let response = match response_direction_config {
-        Some(config) => Some(run!(cx.at("response_direction_config", |cx| self::response(cx, interner, config))?)),
-        // A filter for requests alone does nothing with answers.
-        None if request.is_some() => None,
+        Some(config) => run!(cx.at("response_direction_config", |cx| self::response(cx, interner, config))?),
         None => {
             let common = pb::compressor::CommonDirectionConfig {
                 enabled: runtime_enabled.clone(),
@@ -145,7 +143,7 @@ pub(super) fn config(cx: &mut Context, interner: &mut Interner, body: &[u8]) -> 
                 content_type: content_type.clone(),
                 content_type_matcher: Vec::new(),
             };
-            Some(ResponseDirection {
+            ResponseDirection {
                 common: run!(direction(cx, interner, Some(common), true)?),
                 named: false,
                 disable_on_etag: disable_on_etag_header,
@@ -153,10 +151,10 @@ pub(super) fn config(cx: &mut Context, interner: &mut Interner, body: &[u8]) -> 
                 remove_accept_encoding: remove_accept_encoding_header,
                 uncompressible: Box::default(),
                 status_header: false,
-            })
+            }
         }
     };
-    if response.as_ref().is_none_or(|response| response.named) {
+    if response.named {
         const BESIDE: &str = "the directions' own fields are in force, as in Envoy";
         cx.ignore("content_length", &content_length, BESIDE);
         cx.ignore("content_type", &content_type, BESIDE);

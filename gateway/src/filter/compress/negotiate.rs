@@ -37,7 +37,7 @@ impl Choice {
 
 impl Candidate {
     fn takes(&self, content_type: &[u8]) -> bool {
-        let Some(response) = &self.content_types.response else { return false };
+        let response = &self.content_types.response;
         content_type.is_empty() || response.common.content_types.iter().any(|text| text.matches(content_type))
     }
 }
