@@ -29,7 +29,6 @@ const THROUGHPUT: &str = "x-envoy-fault-throughput-response";
 const THROUGHPUT_PERCENTAGE: &str = "x-envoy-fault-throughput-response-percentage";
 static DOWNSTREAM_NODE: HeaderName = HeaderName::from_static("x-envoy-downstream-service-node");
 static DOWNSTREAM_CLUSTER: HeaderName = HeaderName::from_static("x-envoy-downstream-service-cluster");
-const METADATA: &str = "envoy.filters.http.fault";
 
 /// The filter.
 #[derive(Debug)]
@@ -61,6 +60,8 @@ impl Drop for Counted {
 struct Injecting<'a> {
     faults: &'a Faults,
     config: &'a Fault,
+    /// Position of the filter.
+    at: usize,
     /// `x-envoy-downstream-service-cluster`
     cluster: Option<String>,
     counted: Option<Counted>,
@@ -88,7 +89,7 @@ impl Faults {
         }
         let cluster = call.flow.request.headers.get(&DOWNSTREAM_CLUSTER);
         let cluster = cluster.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let mut injecting = Injecting { faults: self, config, cluster, counted: None, limit: None };
+        let mut injecting = Injecting { faults: self, config, at, cluster, counted: None, limit: None };
         injecting.throttle(call);
         if let Some(delay) = injecting.delay(call) {
             tokio::time::sleep(delay).await;
@@ -161,6 +162,7 @@ impl Injecting<'_> {
             return None;
         }
         call.flow.flags.set(Flag::DelayInjected);
+        self.note(call);
         self.faults.stats.inc(FaultStat::DelaysInjected);
         self.count(call, FaultClusterStat::DelaysInjected);
         Some(Duration::from_millis(millis))
@@ -179,9 +181,7 @@ impl Injecting<'_> {
         }
         self.faults.stats.inc(FaultStat::AbortsInjected);
         self.count(call, FaultClusterStat::AbortsInjected);
-        for (key, value) in self.config.metadata.iter().flatten() {
-            call.flow.metadata.set(METADATA, key, value.clone());
-        }
+        self.note(call);
         let reply = Reply::new(status, "fault_filter_abort").flag(Flag::FaultInjected);
         let reply = match &*self.config.abort_body {
             "" => reply.body("fault filter abort"),
@@ -224,6 +224,14 @@ impl Injecting<'_> {
         let runtime = call.shared.runtime.load();
         let of_cluster = self.key(what).and_then(|key| runtime.get(&key));
         of_cluster.or_else(|| runtime.get(general)).unwrap_or(configured)
+    }
+
+    /// `filter_metadata`, under the name of the filter.
+    fn note(&self, call: &mut Call<'_>) {
+        let Some(name) = call.route.names.get(self.at) else { return };
+        for (key, value) in self.config.metadata.iter().flatten() {
+            call.flow.metadata.set(name, key, value.clone());
+        }
     }
 
     fn count(&self, call: &Call<'_>, stat: FaultClusterStat) {

@@ -102,3 +102,50 @@ fn wish(token: &[u8]) -> Option<Wish<'_>> {
         _ => Some(Wish { encoding, weight: 1.0 }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use config::model::http_filter::{Direction, Gzip, GzipStrategy, Library, ResponseDirection, RuntimeFlag};
+
+    use super::*;
+
+    fn candidate(encoding: &'static str) -> Candidate {
+        let common = Direction {
+            enabled: RuntimeFlag { key: "".into(), default: true },
+            min_content_length: 30,
+            content_types: Box::default(),
+        };
+        let response = ResponseDirection {
+            common,
+            named: false,
+            disable_on_etag: false,
+            weaken_etag: false,
+            remove_accept_encoding: false,
+            uncompressible: Box::default(),
+            status_header: false,
+        };
+        let library = Library::Gzip(Gzip { level: None, strategy: GzipStrategy::Default, window_bits: 12 });
+        let config = Compressor { name: "c".into(), library, choose_first: false, request: None, response };
+        Candidate { encoding, content_types: Arc::new(config), choose_first: false }
+    }
+
+    #[test]
+    fn the_heaviest_wish_that_can_be_met() {
+        let (gzip, br) = (candidate("gzip"), candidate("br"));
+        let rows = [
+            ("gzip", Choice::Encoding("gzip")),
+            ("br;q=0.1, gzip;q=0.2", Choice::Encoding("gzip")),
+            ("gzip, br", Choice::Encoding("gzip")),
+            ("deflate, br", Choice::Encoding("br")),
+            ("*", Choice::Any("gzip")),
+            ("gzip;q=0, *", Choice::Any("br")),
+            ("identity, gzip", Choice::Identity),
+            ("gzip;q=x, br;q=0", Choice::Invalid),
+            ("zstd", Choice::Invalid),
+            ("", Choice::Invalid),
+        ];
+        for (header, expected) in rows {
+            assert_eq!(choose(header.as_bytes(), b"", &[&gzip, &br]), expected, "{header}");
+        }
+    }
+}
