@@ -77,3 +77,37 @@ fn pick(weighted: &WeightedClusters, runtime: Option<&Numbers>, random: u64) -> 
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::testing::{configuration, flow};
+    use config::model::route::Action;
+
+    fn chosen(cluster: &str, headers: &[(&str, &str)], random: u64) -> Option<String> {
+        let route = format!("{{match: {{prefix: /}}, route: {{{cluster}}}}}");
+        let config = configuration(&format!("virtual_hosts: [{{name: h, domains: ['*'], routes: [{route}]}}]"));
+        let Action::Forward(forward) = &config.virtual_hosts[0].routes[0].action else { return None };
+        let target = Target::choose(forward, &flow("GET", "h/", headers), &Env { random, runtime: None });
+        target.map(|target| target.cluster.to_string())
+    }
+
+    #[test]
+    fn weights_are_intervals() {
+        let weighted =
+            "weighted_clusters: {clusters: [{name: a, weight: 1}, {name: b, weight: 0}, {name: c, weight: 3}]}";
+        let names: Vec<_> = (0..9).filter_map(|random| chosen(weighted, &[], random)).collect();
+        assert_eq!(names.concat(), "acccaccca");
+    }
+
+    #[test]
+    fn a_header_may_choose() {
+        let weighted = "weighted_clusters: {header_name: x, clusters: [{name: a, weight: 1}, {name: b, weight: 1}]}";
+        assert_eq!(chosen(weighted, &[("x", "1")], 0).as_deref(), Some("b"));
+        assert_eq!(chosen(weighted, &[("x", "1"), ("x", "1")], 0).as_deref(), Some("a"));
+        assert_eq!(chosen(weighted, &[("x", "y")], 0).as_deref(), Some("a"));
+        assert_eq!(chosen("cluster_header: x", &[("x", "c"), ("x", "d")], 0).as_deref(), Some("c"));
+        assert_eq!(chosen("cluster_header: ':authority'", &[], 0).as_deref(), Some("h"));
+        assert_eq!(chosen("cluster_header: x", &[], 0).as_deref(), Some(""));
+    }
+}

@@ -114,3 +114,59 @@ fn set_cookie(CookieHash { name, ttl, path, attributes }: &CookieHash, value: &s
     text.push_str("; HttpOnly");
     HeaderValue::from_str(&text).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::testing::{configuration, flow};
+    use config::model::route::Action;
+
+    fn hash(policies: &str, headers: &[(&str, &str)]) -> Hash {
+        let route = format!("{{match: {{prefix: /}}, route: {{cluster: c, hash_policy: [{policies}]}}}}");
+        let config = configuration(&format!("virtual_hosts: [{{name: h, domains: ['*'], routes: [{route}]}}]"));
+        match &config.virtual_hosts[0].routes[0].action {
+            Action::Forward(forward) => Hash::of(&forward.hash, &flow("GET", "h/p?q=v&q=w", headers)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn each_source() {
+        let of = |text: &[u8]| Some(xxh64(text, 0));
+        assert_eq!(hash("{header: {header_name: x}}", &[("x", "a")]).value, of(b"a"));
+        assert_eq!(hash("{header: {header_name: ':path'}}", &[]).value, of(b"/p?q=v&q=w"));
+        assert_eq!(hash("{query_parameter: {name: q}}", &[]).value, of(b"v"));
+        assert_eq!(hash("{cookie: {name: c}}", &[("cookie", "c=1")]).value, of(b"1"));
+        assert_eq!(hash("{connection_properties: {source_ip: true}}", &[]).value, of(b"10.0.0.1"));
+        let rewrite = "{header: {header_name: x, regex_rewrite: {pattern: {regex: '-.*'}, substitution: ''}}}";
+        assert_eq!(hash(rewrite, &[("x", "a-1")]).value, of(b"a"));
+        assert_eq!(hash("{header: {header_name: x}}, {cookie: {name: c}}", &[]), Hash::default());
+        // The order of lines does not matter.
+        let (one, other) = ([("x", "a"), ("x", "b")], [("x", "b"), ("x", "a")]);
+        let both = hash("{header: {header_name: x}}", &one).value;
+        assert_eq!(both, hash("{header: {header_name: x}}", &other).value);
+        assert_eq!(both, Some(xxh64(b"b", xxh64(b"a", 0))));
+    }
+
+    #[test]
+    fn hashes_are_combined_until_a_terminal_one() {
+        let (a, b) = (xxh64(b"a", 0), xxh64(b"b", 0));
+        let headers = [("x", "a"), ("y", "b")];
+        let both = hash("{header: {header_name: x}}, {header: {header_name: y}}", &headers).value;
+        assert_eq!(both, Some(a.rotate_left(1) ^ b));
+        let first = hash("{header: {header_name: x}, terminal: true}, {header: {header_name: y}}", &headers).value;
+        assert_eq!(first, Some(a));
+        let second = hash("{header: {header_name: z}, terminal: true}, {header: {header_name: y}}", &headers).value;
+        assert_eq!(second, Some(b));
+    }
+
+    #[test]
+    fn a_missing_cookie_is_made() {
+        let made =
+            hash("{cookie: {name: c, ttl: 60s, path: /p, attributes: [{name: Secure}, {name: A, value: b}]}}", &[]);
+        let text = String::from_utf8_lossy(made.cookies[0].as_bytes()).into_owned();
+        let value = text.split('"').nth(1).map(|value| xxh64(value.as_bytes(), 0));
+        assert!(text.ends_with("\"; Max-Age=60; Path=/p; Secure; A=b; HttpOnly"), "{text}");
+        assert!(value.is_some() && made.value == value && made.cookies.len() == 1);
+    }
+}

@@ -83,3 +83,29 @@ impl Retries {
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).map(HeaderValue::as_bytes).and_then(|value| std::str::from_utf8(value).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::testing::request;
+
+    #[test]
+    fn headers_ask_for_retries_and_are_taken_off() {
+        let headers = [
+            ("x-envoy-retry-on", "5xx, nonsense"),
+            ("x-envoy-retry-grpc-on", "unavailable"),
+            ("x-envoy-max-retries", "3"),
+            ("x-envoy-retriable-status-codes", "409, x"),
+            ("x-envoy-retriable-header-names", "x-again"),
+            ("x-kept", "1"),
+        ];
+        let mut head = request("GET", "h/", &headers);
+        let retries = Retries::of(None, &mut head).unwrap_or_else(|| panic!("none"));
+        assert!(retries.on.intersects(RetryOn::SERVER_ERROR) && retries.on.intersects(RetryOn::GRPC_UNAVAILABLE));
+        assert!(retries.remaining == 3 && retries.is_retriable_status(StatusCode::CONFLICT));
+        let again = request("GET", "h/", &[("x-again", "")]).headers;
+        assert!(retries.has_retriable_header(&ResponseHead { status: StatusCode::OK, headers: again }));
+        assert_eq!(head.headers.len(), 1);
+        assert!(Retries::of(None, &mut head).is_none());
+    }
+}
