@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use config::model::route::{ClusterRef, ClusterSpecifier, Forward, WeightSource, WeightedCluster, WeightedClusters};
+use config::model::route::{
+    ClusterRef, ClusterSpecifier, Forward, HeaderKey, Mirror, WeightSource, WeightedCluster, WeightedClusters,
+};
 use config::runtime::Numbers;
 use http::HeaderMap;
 use http::HeaderName;
-use proxy::report::http::HttpFlow;
+use proxy::report::http::{HttpFlow, RequestHead};
 
 use super::{Env, header};
 
@@ -22,20 +24,20 @@ pub struct Target {
 impl Target {
     /// Chooses the cluster; `None`: the runtime has set all weights to zero.
     pub(super) fn choose(forward: &Forward, flow: &HttpFlow, env: &Env<'_>) -> Option<Self> {
-        let headers = &flow.request.headers;
+        let head = &flow.request;
         match &forward.cluster {
             ClusterSpecifier::Name(name) => Some(Self { cluster: Arc::clone(name), weighted: None }),
-            ClusterSpecifier::Header(name) => Some(Self { cluster: named(headers, name), weighted: None }),
+            ClusterSpecifier::Header(name) => Some(Self { cluster: named(head, name), weighted: None }),
             ClusterSpecifier::Weighted(weighted) => {
                 let random = match &weighted.source {
                     WeightSource::Random => None,
-                    WeightSource::Header(name) => number(headers, name),
+                    WeightSource::Header(name) => number(&head.headers, name),
                     WeightSource::Hash => super::hash::of(&forward.hash, flow),
                 };
                 let at = pick(weighted, env.runtime, random.unwrap_or(env.random))?;
                 let cluster = match &weighted.clusters.get(at)?.cluster {
                     ClusterRef::Name(name) => Arc::clone(name),
-                    ClusterRef::Header(name) => named(headers, name),
+                    ClusterRef::Header(name) => named(head, name),
                 };
                 Some(Self { cluster, weighted: u32::try_from(at).ok() })
             }
@@ -44,9 +46,20 @@ impl Target {
 }
 
 /// The first value of a header.
-pub(super) fn named(headers: &HeaderMap, name: &HeaderName) -> Arc<str> {
-    let value = header::first(headers, name).and_then(|value| std::str::from_utf8(value).ok());
-    value.map_or_else(Arc::default, Into::into)
+fn named(head: &RequestHead, name: &HeaderKey) -> Arc<str> {
+    let value = match header::pseudo(name) {
+        Ok(name) => header::first(&head.headers, name),
+        Err(name) => head.get(name),
+    };
+    value.and_then(|value| std::str::from_utf8(value).ok()).map_or_else(Arc::default, Into::into)
+}
+
+/// The cluster of a mirror; `None`: the header that should name it is not there.
+pub fn mirrored(mirror: &Mirror, head: &RequestHead) -> Option<Arc<str>> {
+    match &mirror.cluster {
+        ClusterRef::Name(name) => Some(Arc::clone(name)),
+        ClusterRef::Header(name) => Some(named(head, name)).filter(|name| !name.is_empty()),
+    }
 }
 
 /// A number in a header that stands there once.

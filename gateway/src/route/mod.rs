@@ -24,7 +24,7 @@ pub(crate) mod testing;
 
 pub use config::model::route::{DirectResponse, Forward, Redirect};
 
-pub use self::cluster::Target;
+pub use self::cluster::{Target, mirrored};
 pub use self::inline::Side;
 pub use self::matches::{chosen, is_grpc};
 pub use self::table::{Action, Match, Route, Table, VirtualHost};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::{
-    HashPolicy, HeaderMutation, HeaderMutations, RegexRewrite, RetryPolicy, RewriteTemplate, RuntimeFraction,
-    Substitution,
+    HashPolicy, HeaderKey, HeaderMutation, HeaderMutations, RegexRewrite, RetryPolicy, RewriteTemplate,
+    RuntimeFraction, Substitution,
 };
 use crate::model::http_filter::{PerRoute, RateLimit};
 use crate::model::metadata::Fields;
@@ -63,7 +63,7 @@ pub enum ClusterSpecifier {
     /// `cluster`.
     Name(Arc<str>),
     /// `cluster_header`: its first value.
-    Header(HeaderName),
+    Header(HeaderKey),
     /// `weighted_clusters`.
     Weighted(Arc<WeightedClusters>),
 }
@@ -117,7 +117,7 @@ pub enum ClusterRef {
     /// `name`, `cluster`.
     Name(Arc<str>),
     /// `cluster_header`: its first value.
-    Header(HeaderName),
+    Header(HeaderKey),
 }
 
 /// How the path is rewritten; the query stays.

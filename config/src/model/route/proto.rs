@@ -186,7 +186,7 @@ fn virtual_host(cx: &mut Context, scope: &mut Scope<'_>, host: pb::VirtualHost) 
         return Ok(Err(unsupported));
     }
     cx.ignore("cors", &cors, "CORS is configured by the filter's own typed_per_filter_config");
-    cx.ignore("hedge_policy", &hedge_policy, "requests are not hedged");
+    forward::no_hedging(cx, hedge_policy)?;
     let per_filter = run!(per_filter(cx, scope.interner, typed_per_filter_config)?);
     let rate_limits = run!(http_filter::rate_limits(cx, scope.interner, rate_limits)?).into();
     cx.not_empty("name", &name)?;
@@ -202,7 +202,7 @@ fn virtual_host(cx: &mut Context, scope: &mut Scope<'_>, host: pb::VirtualHost) 
         None => None,
         Some(policy) => Some(Arc::new(run!(cx.at("retry_policy", |cx| retry::policy(cx, scope.interner, policy))?))),
     };
-    let buffer_limit = route::buffer_limit(cx, per_request_buffer_limit_bytes, request_body_buffer_limit)?;
+    let buffer_limit = route::buffer_limit(per_request_buffer_limit_bytes, request_body_buffer_limit);
     let mut inner = Scope { interner: &mut *scope.interner, max_body: scope.max_body, mirrors, retry, buffer_limit };
     let mut converted = Vec::with_capacity(routes.len());
     for (i, route) in routes.into_iter().enumerate() {

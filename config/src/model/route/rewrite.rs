@@ -26,16 +26,15 @@ pub enum SubstitutionError {
     /// A backslash before anything but a digit or a backslash.
     #[error("'\\' must be followed by a digit or '\\'")]
     Escape,
-    /// A group that the expression has not.
-    #[error("group {0} is not in the expression")]
-    Group(usize),
 }
 
 impl RegexRewrite {
     /// Puts an expression and a substitution together.
     ///
+    /// One that names a group that is not there replaces nothing, as in RE2.
+    ///
     /// # Errors
-    /// The substitution is none, or names a group that is not there.
+    /// The substitution is none.
     pub fn new(regex: Regex, substitution: &str) -> Result<Self, SubstitutionError> {
         let mut parts = Vec::new();
         let mut literal = String::new();
@@ -50,9 +49,6 @@ impl RegexRewrite {
             match c.to_digit(10) {
                 Some(group) => {
                     let group = group as usize;
-                    if group >= regex.captures_len() {
-                        return Err(SubstitutionError::Group(group));
-                    }
                     if !literal.is_empty() {
                         parts.push(SubstitutionPart::Literal(std::mem::take(&mut literal).into()));
                     }
@@ -72,6 +68,11 @@ impl RegexRewrite {
     pub fn replace_all(&self, text: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(text.len());
         let mut from = 0;
+        let known =
+            |part: &SubstitutionPart| !matches!(part, SubstitutionPart::Group(n) if *n >= self.regex.captures_len());
+        if !self.substitution.iter().all(known) {
+            return text.to_vec();
+        }
         for captures in self.regex.captures_iter(text) {
             let Some(whole) = captures.get(0) else { continue };
             out.extend_from_slice(&text[from..whole.start()]);
@@ -114,7 +115,7 @@ mod tests {
     #[test]
     fn a_substitution_is_checked() {
         let new = |substitution| RegexRewrite::new(Regex::new("(a)").unwrap(), substitution);
-        assert_eq!(new(r"\2").unwrap_err(), SubstitutionError::Group(2));
+        assert_eq!(replaced("(a)", r"x\2", "a"), "a");
         assert_eq!(new(r"\x").unwrap_err(), SubstitutionError::Escape);
         assert_eq!(new("\\").unwrap_err(), SubstitutionError::Escape);
         assert_eq!(replaced("(a)", r"\\\1\0$1", "a"), r"\aa$1");

@@ -67,13 +67,13 @@ pub enum TemplateError {
 
 const MAX_VARIABLES: usize = 5;
 const MAX_NAME: usize = 16;
-/// One segment: RFC 3986's `pchar` without `*` and `=`.
-const SEGMENT: &str = "[a-zA-Z0-9._~%!$&'()+,;:@-]+";
+/// One segment: RFC 3986's `pchar`.
+const SEGMENT: &str = "[a-zA-Z0-9._~%!$&'()*+,;=:@-]+";
 /// Any number of segments.
-const SEGMENTS: &str = "[a-zA-Z0-9._~%!$&'()+,;:@/-]*";
+const SEGMENTS: &str = "[a-zA-Z0-9._~%!$&'()*+,;=:@/-]*";
 
 fn is_literal(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()+,;:@".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@".contains(&byte)
 }
 
 /// What is known while a template is read.

@@ -75,7 +75,7 @@ fn weight(
         (true, true) => return Err(cx.reject("name", "At least one of name or cluster_header need to be specified")),
         (false, false) => return Err(cx.reject("name", "Only one of name or cluster_header can be specified")),
         (false, true) => ClusterRef::Name(interner.string(&name)),
-        (true, false) => ClusterRef::Header(header_name(cx, "cluster_header", &cluster_header)?),
+        (true, false) => ClusterRef::Header(matching::header_key(cx, "cluster_header", &cluster_header)?),
     };
     let request_headers = (request_headers_to_add, request_headers_to_remove);
     let response_headers = (response_headers_to_add, response_headers_to_remove);
@@ -134,7 +134,7 @@ fn mirror(cx: &mut Context, interner: &mut Interner, policy: RequestMirrorPolicy
     } = policy;
     let cluster = match (cluster.is_empty(), cluster_header.is_empty()) {
         (false, true) => ClusterRef::Name(interner.string(&cluster)),
-        (true, false) => ClusterRef::Header(header_name(cx, "cluster_header", &cluster_header)?),
+        (true, false) => ClusterRef::Header(matching::header_key(cx, "cluster_header", &cluster_header)?),
         (false, false) => {
             let why = format!(
                 "Only one of cluster '{cluster}' or cluster_header '{cluster_header}' in request mirror policy can be \

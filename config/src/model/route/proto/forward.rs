@@ -14,6 +14,7 @@ use pb::route_action::{
     MaxStreamDuration as PbMaxStreamDuration, UpgradeConfig, upgrade_config,
 };
 
+use super::matching::header_key;
 use super::mutation::{header_value, substitution};
 use super::{Part, Scope, cluster, first_set, hash, header_name, redirects, retry, rewrite, run};
 use crate::model::extension;
@@ -71,7 +72,7 @@ pub(super) fn action(
     immaterial(early_data_policy, "no early data is taken from clients nor sent to upstreams");
     let rate_limits = run!(http_filter::rate_limits(cx, scope.interner, rate_limits)?);
     cx.ignore("cors", &cors, "CORS is configured by the filter's own typed_per_filter_config");
-    cx.ignore("hedge_policy", &hedge_policy, "requests are not hedged");
+    no_hedging(cx, hedge_policy)?;
     let refused: [(&str, &dyn IsSet); 1] = [("retry_policy_typed_config", &retry_policy_typed_config)];
     if let Some(unsupported) = first_set(cx, &refused) {
         return Ok(Err(unsupported));
@@ -126,6 +127,19 @@ pub(super) fn action(
     }))
 }
 
+/// `hedge_policy`, which is checked and not heeded.
+pub(super) fn no_hedging(cx: &mut Context, policy: Option<pb::HedgePolicy>) -> Result<(), Rejection> {
+    cx.ignore("hedge_policy", &policy, "requests are not hedged");
+    let Some(pb::HedgePolicy { initial_requests, additional_request_chance, hedge_on_per_try_timeout }) = policy else {
+        return Ok(());
+    };
+    immaterial((additional_request_chance, hedge_on_per_try_timeout), "reported with the policy");
+    match initial_requests.map(|w| w.value) {
+        Some(0) => Err(cx.reject("hedge_policy.initial_requests", "value must be greater than or equal to 1")),
+        _ => Ok(()),
+    }
+}
+
 fn internal_redirect(
     cx: &mut Context,
     scope: &mut Scope<'_>,
@@ -145,7 +159,7 @@ fn specifier(
             cx.not_empty("cluster", &name)?;
             ClusterSpecifier::Name(scope.interner.string(&name))
         }
-        PbCluster::ClusterHeader(name) => ClusterSpecifier::Header(header_name(cx, "cluster_header", &name)?),
+        PbCluster::ClusterHeader(name) => ClusterSpecifier::Header(header_key(cx, "cluster_header", &name)?),
         PbCluster::WeightedClusters(clusters) => {
             let weighted =
                 cx.at("weighted_clusters", |cx| cluster::weighted(cx, scope.interner, (clusters, metadata_match)))?;

@@ -77,10 +77,10 @@ pub(crate) fn header_add(cx: &mut Context, add: core::HeaderValueOption) -> Resu
         Some(append) if append.value => AppendAction::AppendIfExistsOrAdd,
         Some(_) => AppendAction::OverwriteIfExistsOrAdd,
     };
-    let value = match (value.as_str(), raw_value.is_empty()) {
-        ("", false) => literal(cx, "header.raw_value", &raw_value)?,
-        (_, false) => return Err(cx.reject("header.raw_value", "only one of value and raw_value may be set")),
-        (value, true) => format(cx, "header.value", value)?,
+    let value = match value.as_str() {
+        // Envoy looks at `raw_value` only where `value` is empty.
+        "" => literal(cx, "header.raw_value", &raw_value)?,
+        value => format(cx, "header.value", value)?,
     };
     Ok(HeaderAdd { name: header_name(cx, "header.key", &key)?, value, action, keep_empty: keep_empty_value })
 }

@@ -1,5 +1,7 @@
 //! `InternalRedirectPolicy`.
 
+use std::collections::HashSet;
+
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::config::route::v3 as pb;
 use envoy_types::pb::envoy::extensions::internal_redirect::allow_listed_routes::v3::AllowListedRoutesConfig;
@@ -36,6 +38,12 @@ pub(super) fn policy(
     if redirect_response_codes.len() > MAX_CODES {
         let why = format!("value must contain no more than {MAX_CODES} item(s)");
         return Err(cx.reject("redirect_response_codes", why));
+    }
+    let mut names = HashSet::new();
+    if let Some(twice) = response_headers_to_copy.iter().position(|name| !names.insert(name)) {
+        return Err(
+            cx.item("response_headers_to_copy", twice, |cx| cx.reject("", "repeated value must contain unique items"))
+        );
     }
     let mut converted = Vec::with_capacity(predicates.len());
     for (i, predicate) in predicates.into_iter().enumerate() {

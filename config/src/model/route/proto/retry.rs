@@ -74,9 +74,8 @@ pub(super) fn policy(cx: &mut Context, interner: &mut Interner, policy: pb::Retr
             // Envoy takes it as unsigned.
             attempts => u32::try_from(attempts).unwrap_or(u32::MAX),
         },
-        status_codes: cx.each("retriable_status_codes", retriable_status_codes, |cx, code| {
-            u16::try_from(code).map_err(|_| cx.reject("", "is no status code"))
-        })?,
+        // None is greater.
+        status_codes: retriable_status_codes.into_iter().filter_map(|code| u16::try_from(code).ok()).collect(),
         back_off: match retry_back_off {
             None => BackOff { base: None, max: None },
             Some(back_off) => cx.at("retry_back_off", |cx| self::back_off(cx, back_off))?,

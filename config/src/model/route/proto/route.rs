@@ -58,7 +58,7 @@ pub(super) fn route(cx: &mut Context, scope: &mut Scope<'_>, route: pb::Route) -
     let request_headers = (request_headers_to_add, request_headers_to_remove);
     let response_headers = (response_headers_to_add, response_headers_to_remove);
     let (request_headers, response_headers) = header_mutations(cx, request_headers, response_headers)?;
-    let own_limit = buffer_limit(cx, per_request_buffer_limit_bytes, request_body_buffer_limit)?;
+    let own_limit = buffer_limit(per_request_buffer_limit_bytes, request_body_buffer_limit);
     Ok(Ok(Route {
         name: scope.interner.string(&name),
         matches,
@@ -86,19 +86,10 @@ fn decorator(cx: &mut Context, decorator: pb::Decorator) -> Result<Decorator, Re
     Ok(Decorator { operation: operation.into(), propagate: propagate.is_none_or(|w| w.value) })
 }
 
-/// `per_request_buffer_limit_bytes` and `request_body_buffer_limit`.
-pub(super) fn buffer_limit(
-    cx: &Context,
-    at_most: Option<UInt32Value>,
-    exactly: Option<UInt64Value>,
-) -> Result<Option<BufferLimit>, Rejection> {
-    match (at_most, exactly) {
-        (Some(_), Some(_)) => Err(cx.reject(
-            "request_body_buffer_limit",
-            "Only one of request_body_buffer_limit and per_request_buffer_limit_bytes can be specified",
-        )),
-        (Some(limit), None) => Ok(Some(BufferLimit::AtMost(limit.value))),
-        (None, Some(limit)) => Ok(Some(BufferLimit::Exactly(limit.value))),
-        (None, None) => Ok(None),
+/// `per_request_buffer_limit_bytes`, and `request_body_buffer_limit`, which covers it.
+pub(super) fn buffer_limit(at_most: Option<UInt32Value>, exactly: Option<UInt64Value>) -> Option<BufferLimit> {
+    match (exactly, at_most) {
+        (Some(limit), _) => Some(BufferLimit::Exactly(limit.value)),
+        (None, limit) => limit.map(|limit| BufferLimit::AtMost(limit.value)),
     }
 }
