@@ -20,7 +20,7 @@ test: envoy ## All tests, real Envoy among them, and a short fuzzing run
 	$(MAKE) fuzz
 
 fuzz: ## Random inputs through the fuzz targets (FUZZ_INPUTS=n)
-	FUZZ_INPUTS=$(FUZZ_INPUTS) $(CARGO) test --workspace --features sni/fuzzing --test fuzz_smoke
+	FUZZ_INPUTS=$(FUZZ_INPUTS) $(CARGO) test --workspace --features sni/fuzzing,gateway/fuzzing --test fuzz_smoke
 
 demo: ## Two zones on this machine, traffic between them, and what became of it
 	$(CARGO) build --release -p zone-ingress -p tests --bin zone-ingress --bin demo

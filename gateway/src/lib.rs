@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 pub mod filter;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 pub mod reach;
 pub mod route;

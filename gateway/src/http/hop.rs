@@ -91,3 +91,73 @@ fn has_trailers(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(TE).into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     values.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use http::uri::PathAndQuery;
+    use proxy::report::http::Scheme;
+
+    use super::*;
+
+    fn head(headers: &[(&str, &str)]) -> RequestHead {
+        let pairs = headers.iter().map(|(name, value)| {
+            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
+        });
+        RequestHead {
+            method: Method::GET,
+            scheme: Scheme::Http,
+            authority: HeaderValue::from_static("a.example"),
+            path: PathAndQuery::from_static("/"),
+            headers: pairs.collect(),
+            protocol: None,
+        }
+    }
+
+    fn left(headers: &[(&str, &str)]) -> Vec<String> {
+        let mut head = head(headers);
+        strip(&mut head).unwrap();
+        let mut names: Vec<_> = head.headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_is_for_one_hop_goes() {
+        let headers = [
+            ("connection", "x-secret, Keep-Alive"),
+            ("keep-alive", "timeout=5"),
+            ("x-secret", "1"),
+            ("proxy-connection", "close"),
+            ("transfer-encoding", "chunked"),
+            ("x-kept", "1"),
+        ];
+        assert_eq!(left(&headers), ["x-kept: 1"]);
+        assert_eq!(left(&[("te", "gzip, trailers")]), ["te: trailers"]);
+        assert_eq!(left(&[("te", "gzip")]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_upgrade_keeps_what_it_needs() {
+        let headers = [("connection", "Upgrade"), ("upgrade", "websocket")];
+        assert_eq!(left(&headers), ["connection: Upgrade", "upgrade: websocket"]);
+        assert_eq!(upgrade(&head(&headers)), Some(&b"websocket"[..]));
+        assert_eq!(left(&[("upgrade", "websocket")]), Vec::<String>::new());
+        let h2c = [("connection", "upgrade, http2-settings"), ("upgrade", "h2c"), ("http2-settings", "AAMAAABk")];
+        assert_eq!(left(&h2c), Vec::<String>::new());
+    }
+
+    #[test]
+    fn nobody_hides_where_a_request_came_from() {
+        for name in ["x-forwarded-for", "X-Forwarded-Host", "x-forwarded-proto", ":path"] {
+            let refused = strip(&mut head(&[("connection", name)])).unwrap_err();
+            assert_eq!(
+                (refused.status, &*refused.details),
+                (StatusCode::BAD_REQUEST, "http1.connection_header_rejected")
+            );
+        }
+        let mut host = head(&[("connection", "host")]);
+        strip(&mut host).unwrap();
+        assert!(host.authority.is_empty());
+    }
+}

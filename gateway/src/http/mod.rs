@@ -21,7 +21,7 @@ mod context;
 mod drain;
 pub mod exchange;
 mod forwarded;
-mod h1;
+pub(crate) mod h1;
 mod hop;
 mod http1;
 mod http2;

@@ -150,3 +150,6 @@ fn unescape_slashes(path: &str) -> String {
     out.push_str(rest);
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,11 +4,11 @@ use super::chunk::Chunks;
 use super::head::{self, Framing, Refusal, Rules};
 
 /// In the place of a head that is refused: hyper gets this, and the service answers it with the refusal.
-pub(in crate::http) const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
+pub(crate) const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused.invalid\r\nconnection: close\r\n\r\n";
 
 /// Follows one direction of a connection from message to message.
 #[derive(Debug)]
-pub(in crate::http) struct Gate {
+pub(crate) struct Gate {
     rules: Rules,
     stage: Stage,
 }
@@ -29,18 +29,18 @@ enum Stage {
 
 /// What became of bytes that were looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) struct Seen {
+pub(crate) struct Seen {
     /// So many may pass.
-    pub(in crate::http) pass: usize,
+    pub(crate) pass: usize,
     /// Heads among them.
-    pub(in crate::http) heads: u32,
+    pub(crate) heads: u32,
     /// What stands behind those.
-    pub(in crate::http) then: Then,
+    pub(crate) then: Then,
 }
 
 /// What stands behind the bytes that may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::http) enum Then {
+pub(crate) enum Then {
     /// Nothing, or nothing but what is due.
     Nothing,
     /// The beginning of a head.
@@ -52,27 +52,27 @@ pub(in crate::http) enum Then {
 }
 
 impl Gate {
-    pub(in crate::http) fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: Rules) -> Self {
         Self { rules, stage: Stage::Head { scanned: 0 } }
     }
 
     /// Whether no message is under way.
-    pub(in crate::http) fn is_between(&self) -> bool {
+    pub(crate) fn is_between(&self) -> bool {
         matches!(self.stage, Stage::Head { .. })
     }
 
     /// Whether nothing comes through any more.
-    pub(in crate::http) fn is_shut(&self) -> bool {
+    pub(crate) fn is_shut(&self) -> bool {
         matches!(self.stage, Stage::Shut)
     }
 
     /// Nothing comes through any more.
-    pub(in crate::http) fn shut(&mut self) {
+    pub(crate) fn shut(&mut self) {
         self.stage = Stage::Shut;
     }
 
     /// Looks at bytes: those behind the ones that have passed. The beginning of a head is shown again, with more of it.
-    pub(in crate::http) fn look(&mut self, bytes: &[u8]) -> Seen {
+    pub(crate) fn look(&mut self, bytes: &[u8]) -> Seen {
         let mut seen = Seen { pass: 0, heads: 0, then: Then::Nothing };
         while seen.pass < bytes.len() {
             let rest = &bytes[seen.pass..];

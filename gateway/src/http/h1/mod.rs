@@ -4,4 +4,4 @@ mod chunk;
 mod gate;
 pub(crate) mod head;
 
-pub(super) use gate::{Gate, STAND_IN, Then};
+pub(crate) use gate::{Gate, STAND_IN, Then};

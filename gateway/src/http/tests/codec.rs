@@ -67,7 +67,7 @@ async fn nonsense_is_refused_and_ends_the_connection() {
     let rows: &[(&str, &str)] = &[
         ("GET / HTTP/1.1\r\n\r\n", "400"),
         ("GET / HTTP/1.0\r\nhost: a\r\n\r\n", "426"),
-        ("GET / HTTP/1.2\r\nhost: a\r\n\r\n", "400"),
+        ("GET / HTTP/1.2\r\nhost: a\r\n\r\n", "426"),
         ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", "400"),
         ("GET / HTTP/1.1\nhost: a\n\n", "400"),
         ("GET / HTTP/1.1\r\nhost: a\n\r\n", "400"),
