@@ -43,7 +43,7 @@ async fn told(proxy: &Proxy, port: u16, name: &str, who: (&Authority, &Leaf)) ->
 
 /// Status and body of the answer to a client with this certificate.
 async fn asked(proxy: &Proxy, port: u16, name: &str, who: (&Authority, &Leaf)) -> Option<(u16, String)> {
-    const REQUEST: &str = "GET / HTTP/1.1\r\nhost: ext\r\nconnection: close\r\n\r\n";
+    const REQUEST: &str = "GET / HTTP/1.1\r\nhost: ext\r\n\r\n";
     let answer = openssl::ask(proxy.at(port), name, who, REQUEST).await.ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
     Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
