@@ -52,6 +52,7 @@ pub async fn forward(
         keep,
         certificates: exchange.chain.logs.want_certificates(),
         span: exchange.span.as_ref(),
+        random: exchange.random,
         tunnel: &mut exchange.tunnel,
     };
     route(job, body).await

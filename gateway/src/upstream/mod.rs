@@ -4,8 +4,6 @@
 //! forward -> cluster -> circuit breakers -> host -> pool (or a new connection) -> hyper -> answer, its body streamed
 //! ```
 
-#![allow(dead_code)] // retries and upgrades are on their way
-
 mod answer;
 mod attempt;
 mod clock;
@@ -14,6 +12,7 @@ mod deliver;
 mod forward;
 mod grpc;
 mod io;
+mod mirror;
 mod outgoing;
 mod pool;
 mod refusal;
@@ -22,6 +21,7 @@ mod reset;
 mod response;
 mod retrying;
 mod router;
+mod terminate;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use proxy::metrics::{ClusterStat, Scope};
 
+use super::mirror::Tap;
 use crate::http::{Body, BodyError};
 
 /// A request's body as one attempt sends it.
@@ -38,6 +39,7 @@ struct State {
     /// What was read, while it may be needed again.
     kept: Option<Kept>,
     trailers: Option<HeaderMap>,
+    taps: Vec<Tap>,
     complete: Option<Instant>,
     failed: Option<BodyError>,
     attempt: u32,
@@ -70,6 +72,7 @@ impl Source {
             hint,
             kept,
             trailers: None,
+            taps: Vec::new(),
             complete: None,
             failed: None,
             attempt: 0,
@@ -100,6 +103,11 @@ impl Source {
     /// No attempt reads on.
     pub(crate) fn stop(&self) {
         self.lock().attempt += 1;
+    }
+
+    /// Copies what is read from now on.
+    pub(super) fn tap(&self, tap: Tap) {
+        self.lock().taps.push(tap);
     }
 
     /// When the request was complete.
@@ -133,6 +141,7 @@ impl State {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
+                self.copy(frame);
                 if let Some(data) = frame.data_ref() {
                     self.keep(data);
                 } else if let Some(trailers) = frame.trailers_ref() {
@@ -148,11 +157,24 @@ impl State {
             }
             Some(Err(error)) => {
                 self.failed = Some(error.clone());
+                self.taps.clear();
                 self.wake();
             }
             None => self.end(),
         }
         Poll::Ready(frame)
+    }
+
+    /// To mirrors; those that are too far behind are given up.
+    fn copy(&mut self, frame: &Frame<Bytes>) {
+        self.taps.retain(|tap| {
+            let copy = match (frame.data_ref(), frame.trailers_ref()) {
+                (Some(data), _) => Frame::data(data.clone()),
+                (None, Some(trailers)) => Frame::trailers(trailers.clone()),
+                (None, None) => return true,
+            };
+            tap.try_send(copy).is_ok()
+        });
     }
 
     fn keep(&mut self, data: &Bytes) {
@@ -169,6 +191,8 @@ impl State {
     fn end(&mut self) {
         if self.complete.is_none() {
             self.complete = Some(Instant::now());
+            // Their end is told by there being no more.
+            self.taps.clear();
             self.wake();
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use config::model::hcm::Router as Options;
 use config::model::metadata::Fields;
 use config::model::route::{Forward, HostRewrite, Priority as RoutePriority};
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Body as _;
 use proxy::metrics::ClusterStat;
 use proxy::report::http::{Flag, HttpFlow, ResponseHead, Upstream};
@@ -22,8 +22,9 @@ use super::outgoing::Source;
 use super::pool::{Key, Order, Pools};
 use super::reset::{Reason, Reset};
 use super::retrying::{Retrying, Verdict};
+use super::terminate::Terminates;
 use super::tunnel::Tunnel;
-use super::{grpc, refusal, timeouts};
+use super::{grpc, mirror, refusal, terminate, timeouts};
 use crate::http::{Body, Reply};
 use crate::route::hash::Hash;
 use crate::route::retry::Retries;
@@ -59,6 +60,8 @@ pub struct Job<'a> {
     pub certificates: bool,
     /// The request's span.
     pub span: Option<&'a Span>,
+    /// One for the request, for mirrors by chance.
+    pub random: u64,
     /// Gets the endpoint's side where the request was an upgrade and is granted: the answer is 101 then, or 200 to CONNECT.
     pub tunnel: &'a mut Option<Tunnel>,
 }
@@ -92,6 +95,13 @@ pub async fn route(job: Job<'_>, body: Body) -> Result<Response<Body>, Reply> {
     };
     let config = cluster.config();
     note_cluster(job.flow, job.cluster, &config);
+    match terminate::asks(&job) {
+        Terminates::No => {}
+        Terminates::Yes => return terminate::open(job, &cluster).await,
+        Terminates::Unsupported => {
+            return Err(Reply::new(StatusCode::SERVICE_UNAVAILABLE, "zonegate_unsupported"));
+        }
+    }
     let head = &mut job.flow.request;
     let grpc = grpc::is_request(&head.headers);
     let (limits, announced) = timeouts::of(&mut head.headers, job.route, job.options, &config, grpc);
@@ -102,6 +112,7 @@ pub async fn route(job: Job<'_>, body: Body) -> Result<Response<Body>, Reply> {
     let retrying = retries.map(|retries| Retrying::new(retries, priority(job.route)));
     let source =
         (!body.is_end_stream()).then(|| Source::new(body, retrying.is_some().then_some((job.keep, cluster.stats()))));
+    mirror::send(&job, job.random, source.as_ref());
     let clock = Clock::new(limits, source.clone());
     let timer = tokio::time::sleep(FAR);
     let mut timer = std::pin::pin!(timer);

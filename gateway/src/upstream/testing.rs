@@ -161,6 +161,7 @@ impl Bed {
             keep: 1000,
             certificates: false,
             span: None,
+            random: 0,
             tunnel,
         };
         route(job, body).await

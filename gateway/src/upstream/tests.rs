@@ -89,6 +89,16 @@ async fn answers_that_are_none() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_reset() {
+    let address = Backend::new().await.serve(|mut peer| async move {
+        peer.head().await;
+        peer.reset();
+    });
+    let reply = Bed::new(&[address]).get().await.unwrap_err();
+    assert_eq!((reply.flags.short().as_str(), reply.status.as_u16()), ("UC", 503));
+}
+
+#[tokio::test]
 async fn heads_of_answers_are_bounded() {
     let many = format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "a: b\r\n".repeat(100));
     let large = format!("HTTP/1.1 200 OK\r\na: {}\r\ncontent-length: 0\r\n\r\n", "b".repeat(90 * 1024));

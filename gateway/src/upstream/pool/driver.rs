@@ -4,7 +4,6 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -207,7 +206,6 @@ fn poll_http2(
     (pools, link, most): (&Arc<Pools>, &Arc<Link>, u32),
 ) -> Poll<hyper::Result<()>> {
     let polled = connection.as_mut().poll(cx);
-    link.extended.store(connection.is_extended_connect_protocol_enabled(), Ordering::Relaxed);
     let streams = u32::try_from(connection.current_max_send_streams()).unwrap_or(u32::MAX);
     if link.allow(streams.min(most)) {
         pools.has_room(link);

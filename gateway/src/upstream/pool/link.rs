@@ -42,8 +42,6 @@ pub(crate) struct Link {
     known: AtomicBool,
     /// What it was opened with.
     pub(super) transport: TransportVersion,
-    /// The server takes extended CONNECT (RFC 8441).
-    pub(super) extended: AtomicBool,
     /// Wakes its driver.
     pub(super) look: Notify,
 }
@@ -97,7 +95,6 @@ impl Link {
             draining: AtomicBool::new(false),
             taken: AtomicBool::new(false),
             known: AtomicBool::new(facts.protocol != Protocol::Http2),
-            extended: AtomicBool::new(false),
             look: Notify::new(),
             facts: Arc::new(facts),
         }
@@ -138,11 +135,6 @@ impl Link {
     /// What the peer's SETTINGS say; whether there is more room than before.
     pub(super) fn allow(&self, streams: u32) -> bool {
         self.streams.swap(streams, Ordering::Relaxed) < streams
-    }
-
-    /// Its server takes extended CONNECT.
-    pub(crate) fn takes_extended_connect(&self) -> bool {
-        self.extended.load(Ordering::Relaxed)
     }
 
     /// It was taken out of HTTP, by an upgrade.

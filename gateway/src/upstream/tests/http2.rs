@@ -250,6 +250,30 @@ async fn websockets_over_every_pair_of_versions() {
 }
 
 #[tokio::test]
+async fn a_connect_may_end_here() {
+    let address = Backend::new().await.serve(|mut peer| async move {
+        let (mut reader, mut writer) = peer.0.split();
+        drop(tokio::io::copy(&mut reader, &mut writer).await);
+    });
+    let mut bed = Bed::new(&[address]);
+    bed.route = forward("upgrade_configs: [{upgrade_type: CONNECT, connect_config: {}}]");
+    let mut tunnel = None;
+    let mut connect = flow(Method::CONNECT, "/");
+    let response = bed.tunnel(&mut connect, Body::Empty, &mut tunnel).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let (upgrade, mut near) = client().await;
+    let talk = async {
+        near.write_all(b"ping").await.unwrap();
+        let mut echo = [0; 4];
+        near.read_exact(&mut echo).await.unwrap();
+        near.shutdown().await.unwrap();
+        near.read(&mut [0; 1]).await.unwrap()
+    };
+    let (end, rest) = tokio::join!(tunnel.unwrap().run(upgrade, |_, _| {}), talk);
+    assert_eq!((end.is_ok(), rest), (true, 0));
+}
+
+#[tokio::test]
 async fn an_upgrade_that_is_refused_is_an_answer() {
     let address = Backend::new().await.answer("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno");
     let bed = Bed::new(&[address]);

@@ -173,3 +173,36 @@ async fn trailers_of_requests_are_passed_on() {
     bed.send(&mut flow, body).await.unwrap();
     assert_eq!(seen.await.unwrap(), "2\r\nab\r\n0\r\nx-t: 1\r\n\r\n");
 }
+
+#[tokio::test]
+async fn mirrors_get_a_copy_and_nobody_waits_for_them() {
+    let backend = Backend::new().await;
+    let mut bed = Bed::new(&[backend.address]);
+    // To the same cluster: the second connection is the copy's.
+    bed.route = forward("request_mirror_policies: [{cluster: backend}]");
+    let seen = tokio::spawn(async move {
+        let mut heads = Vec::new();
+        for _ in 0..2 {
+            let mut peer = backend.accept().await;
+            let head = peer.head().await.unwrap();
+            let body = peer.head().await.unwrap();
+            // The copy is never answered.
+            if !head.contains("-shadow") {
+                peer.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+            }
+            heads.push((peer, head, body));
+        }
+        heads
+    });
+    let (sender, body) = body();
+    sender.send(Ok(Frame::data("ab".into()))).unwrap();
+    drop(sender);
+    assert_eq!(bed.send(&mut flow(Method::POST, "/"), body).await.unwrap().status(), StatusCode::NO_CONTENT);
+    let mut hosts = Vec::new();
+    for (_, head, body) in seen.await.unwrap() {
+        assert_eq!(body, "2\r\nab\r\n0\r\n\r\n");
+        hosts.push(head.split("host: ").nth(1).unwrap().split("\r\n").next().unwrap().to_owned());
+    }
+    hosts.sort();
+    assert_eq!(hosts, ["a.example", "a.example-shadow"]);
+}

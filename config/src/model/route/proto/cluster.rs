@@ -151,6 +151,7 @@ fn mirror(cx: &mut Context, interner: &mut Interner, policy: RequestMirrorPolicy
         let why = format!("value must contain no more than {MAX_ITEMS} item(s)");
         return Err(cx.reject("request_headers_mutations", why));
     }
+    cx.ignore("request_headers_mutations", &request_headers_mutations, "a mirror gets the headers of the request");
     let mut mutations = Vec::with_capacity(request_headers_mutations.len());
     for (i, mutation) in request_headers_mutations.into_iter().enumerate() {
         mutations.push(run!(cx.item("request_headers_mutations", i, |cx| header_mutation(cx, mutation))?));
