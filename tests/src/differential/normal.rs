@@ -10,8 +10,17 @@ use crate::http_peer::{Answer, NAME, SCRIPT, Seen};
 pub struct Story(pub Vec<String>);
 
 /// Headers whose value can't be the same twice; that they are there must be.
-const TIMED: [&str; 7] =
-    ["date", "x-envoy-upstream-service-time", "traceparent", "x-b3-traceid", "x-b3-spanid", "b3", "x-datadog-trace-id"];
+const TIMED: [&str; 9] = [
+    "date",
+    "x-envoy-upstream-service-time",
+    "traceparent",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-parentspanid",
+    "x-datadog-parent-id",
+    "b3",
+    "x-datadog-trace-id",
+];
 
 /// How long a server has, from Envoy.
 const EXPECTED: &str = "x-envoy-expected-rq-timeout-ms";
