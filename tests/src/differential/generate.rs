@@ -1,6 +1,7 @@
 //! Requests for every route of a world: each branch of its match hit and missed, what it does to requests and answers, what
 //! it does when its servers fail.
 
+mod asked;
 mod matched;
 mod plain;
 mod variants;
@@ -28,6 +29,8 @@ pub struct Case {
     pub access: Access,
     /// The request.
     pub ask: Ask,
+    /// These bytes in the place of the request.
+    pub raw: Option<Vec<u8>>,
     /// What the server is to do, attempt by attempt.
     pub script: Vec<Step>,
 }
@@ -79,6 +82,7 @@ pub fn cases(world: &World) -> (Vec<Case>, usize) {
             }
         }
     }
+    cases.extend(asked::cases(world));
     (cases, routes)
 }
 

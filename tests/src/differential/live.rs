@@ -68,7 +68,8 @@ impl Stage {
         self.secrets(&mut world);
         let named = |(kind, all): (&Kind, &BTreeMap<String, Value>)| (*kind, all.keys().cloned().collect());
         let names = Names { prefix: format!("w{}.", self.worlds), of: world.resources.iter().map(named).collect() };
-        let mut there = World { name: world.name.clone(), ..World::default() };
+        let (asks, keys) = (std::mem::take(&mut world.asks), std::mem::take(&mut world.keys));
+        let mut there = World { name: world.name.clone(), asks, keys, ..World::default() };
         let sans = sans_of(&world);
         for (of, all) in world.resources {
             for (name, mut resource) in all {
@@ -96,8 +97,11 @@ impl Stage {
         if by_name {
             cluster["dns_lookup_family"] = "V4_ONLY".into();
         }
+        // Which of its endpoints it is matters where that is no matter of chance.
+        let hashed = matches!(cluster["lb_policy"].as_str(), Some("RING_HASH" | "MAGLEV"));
+        let name = if hashed { format!("{name}#") } else { name.to_owned() };
         if let Some(assignment) = cluster.get_mut("load_assignment") {
-            self.endpoints(name, assignment, sans).await;
+            self.endpoints(&name, assignment, sans).await;
         }
     }
 
@@ -105,10 +109,11 @@ impl Stage {
     async fn endpoints(&mut self, name: &str, assignment: &mut Value, sans: &BTreeMap<String, Vec<String>>) {
         let groups = assignment["endpoints"].as_array_mut().into_iter().flatten();
         let each = groups.flat_map(|group| group["lb_endpoints"].as_array_mut().into_iter().flatten());
-        for endpoint in each {
+        for (number, endpoint) in each.enumerate() {
             let endpoint = &mut endpoint["endpoint"];
+            let label = if name.ends_with('#') { format!("{name}{number}") } else { name.to_owned() };
             let configs = self.shows(sans.get(name).cloned().unwrap_or_default());
-            let server = HttpServer::start(name, &self.journal, Some(configs)).await;
+            let server = HttpServer::start(&label, &self.journal, Some(configs)).await;
             let recorded = endpoint.pointer("/address/socket_address/address").and_then(Value::as_str).unwrap_or("");
             let is_name = recorded.contains(|c: char| c.is_ascii_lowercase()) && !recorded.contains(':');
             let address = if is_name { "localhost" } else { "127.0.0.1" };

@@ -20,11 +20,12 @@ use super::world::World;
 use crate::ads;
 use crate::ca::Key;
 use crate::control_plane::ControlPlane;
-use crate::http_peer::{Answer, Ask, Connection, Dial, NAME, SCRIPT, Version, script, tls};
+use crate::http_peer::{Answer, Ask, Connection, Dial, NAME, SCRIPT, Version, client, script, tls};
 use crate::process::{Kind, Proxy, Site};
 
-/// Worlds at once.
-const LANES: usize = 16;
+/// Requests on one connection, and connections at once.
+const LANE: usize = 16;
+const LANES: usize = 24;
 /// Neither 127.0.0.1 nor private.
 const EXTERNAL: Ipv4Addr = Ipv4Addr::new(127, 9, 9, 9);
 
@@ -95,12 +96,12 @@ pub fn ports(worlds: &[World]) -> Vec<u16> {
     listeners.filter_map(port).filter_map(|port| u16::try_from(port).ok()).collect()
 }
 
-/// Sends all requests, of one world one after the other; what came of each, in their order.
-pub async fn run(stage: &Stage, proxy: &Proxy, cases: &[Case]) -> Vec<Story> {
+/// Sends all requests; what came of each, in their order. In some worlds one goes after the other.
+pub async fn run(stage: &Stage, proxy: &Proxy, cases: &[Case], ordered: impl Fn(&str) -> bool) -> Vec<Story> {
     let clients = Arc::new(clients(stage, cases));
     let (limit, mut lanes) = (Arc::new(Semaphore::new(LANES)), JoinSet::new());
     stage.journal.take();
-    for lane in by_world(cases) {
+    for lane in into_lanes(cases, ordered) {
         let dials: Vec<_> = lane.iter().map(|(_, case)| dial(proxy, case, &clients)).collect();
         let limit = Arc::clone(&limit);
         lanes.spawn(async move {
@@ -129,16 +130,27 @@ pub async fn run(stage: &Stage, proxy: &Proxy, cases: &[Case]) -> Vec<Story> {
     answers.iter().enumerate().map(story).collect()
 }
 
-/// Cases with their numbers by world: retries at once are limited by each cluster's circuit breaker, and buckets count.
-fn by_world(cases: &[Case]) -> Vec<Vec<(usize, Case)>> {
-    let mut worlds: BTreeMap<&str, Vec<(usize, Case)>> = BTreeMap::new();
+/// Cases with their numbers, in parts that are sent one after the other. Retries at once are limited by each cluster's
+/// circuit breaker, buckets count, hosts are ejected: what may meet with that goes alone in its world.
+fn into_lanes(cases: &[Case], ordered: impl Fn(&str) -> bool) -> Vec<Vec<(usize, Case)>> {
+    let mut lanes: Vec<Vec<(usize, Case)>> = Vec::new();
+    let mut open: BTreeMap<(&str, bool), usize> = BTreeMap::new();
     for (number, case) in cases.iter().enumerate() {
-        worlds.entry(&case.world).or_default().push((number, case.clone()));
+        let alone = ordered(&case.world) || case.script.iter().any(|step| step.status >= 400 || step.reset.is_some());
+        let lane = open.get(&(case.world.as_str(), alone)).copied();
+        let lane = match lane.filter(|lane| alone || lanes[*lane].len() < LANE) {
+            Some(lane) => lane,
+            None => {
+                lanes.push(Vec::new());
+                open.insert((&case.world, alone), lanes.len() - 1);
+                lanes.len() - 1
+            }
+        };
+        lanes[lane].push((number, case.clone()));
     }
-    let mut worlds: Vec<_> = worlds.into_values().collect();
     // The longest first.
-    worlds.sort_by_key(|cases| std::cmp::Reverse(cases.len()));
-    worlds
+    lanes.sort_by_key(|lane| std::cmp::Reverse(lane.len()));
+    lanes
 }
 
 async fn ask(
@@ -159,11 +171,23 @@ async fn ask(
             Err(_) => return Answer::none(),
         },
     };
+    if let Some(raw) = &case.raw {
+        return client::bytes(dial, &named(raw, number), "GET").await.unwrap_or_else(|_| Answer::none());
+    }
     let (answer, again) = connection.ask(&ask).await;
     if again {
         connections.insert(key, connection);
     }
     answer
+}
+
+/// With the name among the headers, if it has an end of headers.
+fn named(raw: &[u8], number: usize) -> Vec<u8> {
+    let head = format!("{NAME}: {number}\r\n");
+    match raw.windows(4).skip(5).position(|end| end == b"\r\n\r\n") {
+        Some(at) => [&raw[..at + 7], head.as_bytes(), &raw[at + 7..]].concat(),
+        None => raw.to_vec(),
+    }
 }
 
 /// By identity and ALPN.

@@ -18,6 +18,13 @@ pub struct World {
     pub name: String,
     /// The resources, without `@type`.
     pub resources: BTreeMap<Kind, BTreeMap<String, Value>>,
+    /// Of our own files: requests beside those that are made for each route, and what hashes are taken of (`x-name` for a
+    /// header, `query:name`, `cookie:name`).
+    pub asks: Vec<Value>,
+    /// See `asks`.
+    pub keys: Vec<String>,
+    /// What is named and missing may be made up.
+    pub open: bool,
 }
 
 impl World {
@@ -28,9 +35,12 @@ impl World {
     /// When there is no such file, or it is neither YAML nor JSON.
     pub fn read(root: &Path, path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let value: Value = serde_yaml_ng::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let mut value: serde_yaml_ng::Value =
+            serde_yaml_ng::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        value.apply_merge().unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let value = serde_json::to_value(value).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
-        let mut world = Self { name, resources: BTreeMap::new() };
+        let mut world = Self { name, ..Self::default() };
         world.take(proto_names(value));
         world
     }
@@ -38,6 +48,21 @@ impl World {
     fn take(&mut self, file: Value) {
         let Value::Object(file) = file else { return };
         let mut found = false;
+        if let Some(asks) = file.get("asks").or(file.get("keys")) {
+            self.open = asks.is_array();
+        }
+        let list = |field: &str| file.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+        self.asks = list("asks");
+        self.keys = list("keys").iter().filter_map(|key| Some(key.as_str()?.to_owned())).collect();
+        for (name, manager) in file.get("Managers").and_then(Value::as_object).into_iter().flatten() {
+            let mut config = http(json!({"stat_prefix": name}));
+            let mut filters = manager["http_filters"].as_array().cloned().unwrap_or_default();
+            filters.push(router());
+            config["typed_config"] = merged(config["typed_config"].take(), manager.clone());
+            config["typed_config"]["http_filters"] = filters.into();
+            self.put(Some(Kind::Listener), name, json!({"filter_chains": [any_chain(config)]}));
+            found = true;
+        }
         for (section, content) in &file {
             if let Some(of) = section_kind(section) {
                 found = true;
@@ -89,7 +114,8 @@ impl World {
     /// clusters, clusters for names, endpoints for clusters. A file with listeners and clusters is whole as it is, but for
     /// what it refers to.
     pub fn complete(&mut self) {
-        let partial = self.all(Kind::Listener).next().is_none() || self.all(Kind::Cluster).next().is_none();
+        let partial =
+            self.open || self.all(Kind::Listener).next().is_none() || self.all(Kind::Cluster).next().is_none();
         if self.all(Kind::Listener).next().is_none() {
             self.front();
         }

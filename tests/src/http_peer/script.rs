@@ -55,16 +55,17 @@ impl Step {
             "wait": self.wait, "reset": reset})
     }
 
-    fn of_json(value: &Value) -> Self {
+    /// As [`write`] writes it; whatever is not said is as in [`Step::default`].
+    pub fn of_json(value: &Value) -> Self {
         let pairs = |field: &str| {
             let pair = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned()));
             value[field].as_array().into_iter().flatten().filter_map(pair).collect()
         };
         let number = |field: &str| value[field].as_u64().unwrap_or_default();
         Self {
-            status: u16::try_from(number("status")).unwrap_or(500),
+            status: value["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(200),
             headers: pairs("headers"),
-            size: usize::try_from(number("size")).unwrap_or_default(),
+            size: value["size"].as_u64().and_then(|size| usize::try_from(size).ok()).unwrap_or(Self::default().size),
             trailers: pairs("trailers"),
             wait: number("wait"),
             reset: match value["reset"].as_str() {

@@ -44,6 +44,8 @@ pub async fn compare(root: &Path, files: &[PathBuf]) {
         worlds.push(world);
     }
     println!("{} files, {routes} routes, {} requests", worlds.len(), all.len());
+    let ordered: BTreeSet<_> =
+        worlds.iter().filter(|world| is_ordered(world)).map(|world| world.name.clone()).collect();
     let mut sides = Vec::new();
     for kind in [Kind::Envoy, kind] {
         let start = Instant::now();
@@ -52,7 +54,7 @@ pub async fn compare(root: &Path, files: &[PathBuf]) {
         let refused: Vec<_> = subject.control_plane.nacks().into_iter().filter_map(|nack| nack.error).collect();
         println!("{kind:?}: ready after {:?}", start.elapsed());
         assert!(refused.is_empty() && closed.is_empty(), "{kind:?} refuses: {refused:#?}\nclosed: {closed:?}");
-        let told = run::run(&stage, &subject.proxy, &all).await;
+        let told = run::run(&stage, &subject.proxy, &all, |world| ordered.contains(world)).await;
         println!("{kind:?}: done after {:?}", start.elapsed());
         sides.push((subject, told));
     }
@@ -73,7 +75,7 @@ async fn by_chance(stage: &Stage, proxies: [&Proxy; 2], all: &[Case], numbers: &
     let many: Vec<_> = numbers.iter().flat_map(|number| std::iter::repeat_n(all[*number].clone(), TIMES)).collect();
     let mut sides = Vec::new();
     for proxy in proxies {
-        let stories = run::run(stage, proxy, &many).await;
+        let stories = run::run(stage, proxy, &many, |_| true).await;
         let counted = stories.chunks(TIMES).map(|stories| {
             let mut counts: BTreeMap<Story, usize> = BTreeMap::new();
             stories.iter().for_each(|story| *counts.entry(story.clone()).or_default() += 1);
@@ -90,6 +92,12 @@ async fn by_chance(stage: &Stage, proxies: [&Proxy; 2], all: &[Case], numbers: &
     };
     let both = sides[0].iter().zip(&sides[1]).zip(numbers);
     both.filter(|((one, other), _)| alike(one, other)).map(|(_, number)| *number).collect()
+}
+
+/// Whether what becomes of a request depends on those before it.
+fn is_ordered(world: &World) -> bool {
+    let matters = |key: &str, _: &Value| matches!(key, "token_bucket" | "outlier_detection");
+    world.resources.values().flat_map(BTreeMap::values).any(|value| holds(value, &matters))
 }
 
 /// Whether dice are thrown.

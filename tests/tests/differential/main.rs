@@ -46,3 +46,10 @@ async fn kumas_expected_outputs() {
     }
     compare(&root, &files).await;
 }
+
+/// Each feature once, in configurations of our own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn our_own_configurations() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/differential");
+    compare(&root, &files(&root, &["."])).await;
+}

@@ -22,6 +22,7 @@ pub(super) fn cases(world: &World, listener: &Value, ways: &[Access]) -> Vec<Cas
         access: access.clone(),
         // A connection stays where it was led to.
         ask: ask.clone().over(Version::Http11).with("connection", "close"),
+        raw: None,
         script: vec![Step::status(if *about == "a failure" { 503 } else { 200 })],
     };
     ways.iter().flat_map(|access| asks.iter().map(move |ask| case(ask, access))).collect()

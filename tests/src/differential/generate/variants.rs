@@ -1,5 +1,6 @@
 //! What is asked of one route.
 
+use config::snapshot::Kind;
 use serde_json::Value;
 
 use super::matched::{array, branches, host, near, paths, request};
@@ -31,6 +32,7 @@ pub(super) fn of(context: &Context<'_>) -> Vec<Case> {
     made.headers();
     made.answers();
     made.failures();
+    made.choices();
     made.cases
 }
 
@@ -44,7 +46,7 @@ impl Made<'_> {
     fn add(&mut self, about: &str, ask: Ask) -> &mut Case {
         let access = Access { port: 0, sni: None, alpn: Vec::new(), identity: None, external: false };
         let (world, route) = (self.context.world.name.clone(), self.context.name());
-        self.cases.push(Case { world, route, about: about.into(), access, ask, script: Vec::new() });
+        self.cases.push(Case { world, route, about: about.into(), access, ask, raw: None, script: Vec::new() });
         let last = self.cases.len() - 1;
         &mut self.cases[last]
     }
@@ -205,6 +207,31 @@ impl Made<'_> {
         self.scripted("not modified", base.clone(), [Step { size: 0, ..Step::status(304).with("etag", "\"x\"") }]);
         self.scripted("a redirect", base.clone(), [Step::status(302).with("location", "http://there.test/")]);
         self.scripted("cut short", base, [Step { size: 100, reset: Some(Reset::Within), ..Step::default() }]);
+    }
+
+    /// What decides between clusters and endpoints.
+    fn choices(&mut self) {
+        if let Some(name) = self.context.route["route"]["cluster_header"].as_str() {
+            for (cluster, _) in self.context.world.all(Kind::Cluster) {
+                self.add("the cluster by name", self.base.clone().with(name, cluster));
+            }
+        }
+        for key in self.context.world.keys.clone() {
+            for number in 0..30 {
+                let value = format!("key-{}", number * 7);
+                let ask = match key.split_once(':') {
+                    Some(("query", name)) => {
+                        let mut ask = self.base.clone();
+                        ask.path =
+                            format!("{}{}{name}={value}", ask.path, if ask.path.contains('?') { '&' } else { '?' });
+                        ask
+                    }
+                    Some((_, name)) => self.base.clone().with("cookie", &format!("a=b; {name}={value}")),
+                    None => self.base.clone().with(&key, &value),
+                };
+                self.add("a key", ask);
+            }
+        }
     }
 
     fn failures(&mut self) {
