@@ -36,7 +36,8 @@ impl Story {
         lines.push(format!("answer body: {}", text(&answer.body)));
         lines.extend(headers("answer trailer", &answer.trailers));
         // A mirrored copy arrives whenever it does.
-        let (shadows, real): (Vec<_>, Vec<_>) = seen.iter().partition(|seen| seen.is_shadow());
+        let (mut shadows, real): (Vec<_>, Vec<_>) = seen.iter().partition(|seen| seen.is_shadow());
+        shadows.sort_by(|one, other| one.server.cmp(&other.server));
         for (number, seen) in real.iter().enumerate() {
             let of_server = of_server(&format!("server {number}"), seen);
             lines.extend(of_server.into_iter().map(|line| if number > 0 { again(line) } else { line }));
