@@ -7,7 +7,7 @@ ENVOY_VERSION := 1.40.0
 CARGO_DENY_VERSION := 0.20.2
 FUZZ_INPUTS ?= 100000
 
-.PHONY: help build test fuzz demo demo-zone-boundary demo-cp-boundary lint doc deny checks envoy ci
+.PHONY: help build test fuzz demo demo-zone-boundary demo-mesh-boundary demo-cp-boundary lint doc deny checks envoy ci
 
 help: ## What there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ demo: ## Two zones on this machine, traffic between them, and what became of it
 # Exit code 1 when one observation is not as it must be.
 demo-zone-boundary: ## The border of a zone: who gets out, to what, and who doesn't
 	$(CARGO) build --release -p zone-ingress -p gateway -p tests --bin zone-ingress --bin zone-egress --bin $@
+	$(TARGET)/release/$@
+
+demo-mesh-boundary: ## The border between two meshes: what a cross-mesh gateway lets across, and nothing else
+	$(CARGO) build --release -p gateway -p tests --bin mesh-gateway --bin $@
 	$(TARGET)/release/$@
 
 demo-cp-boundary: ## The border between two control planes: denied, allowed once trust is exchanged, denied again

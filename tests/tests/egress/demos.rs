@@ -9,6 +9,7 @@ fn play(program: &str) {
     let output = Command::new(program)
         .env("ZONE_INGRESS_BIN", ours::binary(Kind::Ours))
         .env("ZONE_EGRESS_BIN", ours::binary(Kind::Egress))
+        .env("MESH_GATEWAY_BIN", ours::binary(Kind::Gateway))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -18,6 +19,11 @@ fn play(program: &str) {
 #[test]
 fn zone_boundary() {
     play(env!("CARGO_BIN_EXE_demo-zone-boundary"));
+}
+
+#[test]
+fn mesh_boundary() {
+    play(env!("CARGO_BIN_EXE_demo-mesh-boundary"));
 }
 
 #[test]
