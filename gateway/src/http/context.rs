@@ -33,6 +33,8 @@ pub(super) struct Context {
     client_closes: AtomicBool,
     /// Heads of HTTP/1 that were handed to hyper.
     heads: AtomicU32,
+    /// The last of them asks for another protocol: nobody has judged what comes behind it.
+    raw: AtomicBool,
     phase: AtomicU8,
     orders: Mutex<Orders>,
 }
@@ -75,6 +77,7 @@ impl Context {
             gone: AtomicBool::new(false),
             client_closes: AtomicBool::new(false),
             heads: AtomicU32::new(0),
+            raw: AtomicBool::new(false),
             phase: AtomicU8::new(0),
             orders: Mutex::default(),
         };
@@ -148,6 +151,16 @@ impl Context {
                 self.control.forgive_deadline();
             }
         }
+    }
+
+    /// What comes behind the heads so far is judged by nobody.
+    pub(super) fn set_raw(&self) {
+        self.raw.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the request of this number is the last that may be one.
+    pub(super) fn is_last(&self, number: u32) -> bool {
+        self.raw.load(Ordering::Relaxed) && self.heads.load(Ordering::Relaxed) == number
     }
 
     /// Part of a head is there.

@@ -11,7 +11,7 @@ use super::live::Live;
 
 /// Whether the connection is to end with this answer; it is marked then. HTTP/2 connections end with a GOAWAY, which
 /// their driver sends.
-pub(super) fn closes(live: &Live, status: StatusCode) -> bool {
+pub(super) fn closes(live: &Live, status: StatusCode, upgraded: bool) -> bool {
     let (context, flow) = (&live.context, &live.exchange.flow);
     if context.is_closing() {
         return true;
@@ -19,7 +19,7 @@ pub(super) fn closes(live: &Live, status: StatusCode) -> bool {
     let http1 = flow.protocol != Protocol::Http2;
     // A client that sends nonsense may have sent more of it (`ActiveStream::sendLocalReply`).
     let nonsense = http1 && status == StatusCode::BAD_REQUEST && flow.upstream.is_none();
-    let asked = http1 && wants_close(live);
+    let asked = http1 && (wants_close(live) || stays_http(context, upgraded));
     if !(asked || nonsense || is_drained(context) || has_had_enough(context) || is_overloaded(context)) {
         return false;
     }
@@ -29,6 +29,11 @@ pub(super) fn closes(live: &Live, status: StatusCode) -> bool {
 
 fn wants_close(live: &Live) -> bool {
     live.context.client_closes()
+}
+
+/// A request for another protocol that did not get it: the bytes behind it came past the gate, and are no request.
+fn stays_http(context: &Context, upgraded: bool) -> bool {
+    !upgraded && context.is_last(context.requests())
 }
 
 /// The chain or the listener is on its way out.

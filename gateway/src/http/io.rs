@@ -109,6 +109,9 @@ impl Io {
     /// What follows from what the gate saw; of what is held, `keep` bytes stay in front of anything else.
     fn take(&mut self, heads: u32, then: Then, keep: usize) {
         self.context.pass(heads);
+        if self.gate.as_ref().is_some_and(Gate::is_raw) {
+            self.context.set_raw();
+        }
         match then {
             Then::Nothing => {}
             Then::Beginning => self.context.begin_head(),

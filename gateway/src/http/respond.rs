@@ -23,7 +23,7 @@ pub(super) fn send(mut live: Box<Live>, response: Response<Body>) -> Response<Ou
     let http1 = live.exchange.flow.protocol != Protocol::Http2;
     let upgraded = is_upgraded(&live.exchange, parts.status);
     dress(&mut live.exchange, &mut parts.headers, upgraded);
-    if super::drain::closes(&live, parts.status) && http1 && !upgraded {
+    if super::drain::closes(&live, parts.status, upgraded) && http1 && !upgraded {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     charge(&live.exchange, parts.status);

@@ -61,6 +61,11 @@ impl Gate {
         matches!(self.stage, Stage::Head { .. })
     }
 
+    /// Whether what comes is looked at no more, since the last request asks for another protocol.
+    pub(crate) fn is_raw(&self) -> bool {
+        matches!(self.stage, Stage::Raw)
+    }
+
     /// Whether nothing comes through any more.
     pub(crate) fn is_shut(&self) -> bool {
         matches!(self.stage, Stage::Shut)

@@ -34,6 +34,22 @@ async fn requests_follow_each_other_on_a_connection() {
     assert_eq!(stats.gauge(HttpStat::DownstreamCxHttp1Active), 0);
 }
 
+/// What follows a request for another protocol is not looked at, so that it must not become a request.
+#[tokio::test]
+async fn an_upgrade_that_is_refused_is_the_last_request() {
+    const UPGRADE: &str = "GET /u HTTP/1.1\r\nhost: a.example\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    const TWO_HOSTS: &str = "GET /b HTTP/1.1\r\nhost: a.example\r\nhost: b.example\r\n\r\n";
+    let world = World::new(|_| {});
+    let mut client = world.connect();
+    client.send([GET, UPGRADE, TWO_HOSTS].concat()).await;
+    let answer = client.answer().await;
+    assert!(status(&answer) == "404" && !answer.contains("connection: close"), "{answer}");
+    let answer = client.answer().await;
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    client.ended().await;
+    assert_eq!(world.chain.stats.get(HttpStat::DownstreamRqTotal), 2);
+}
+
 #[tokio::test]
 async fn a_request_may_come_byte_by_byte() {
     let world = World::new(|_| {});
