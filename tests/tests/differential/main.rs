@@ -4,6 +4,7 @@
 //! and configurations of our own, each feature once (`fixtures/differential`).
 
 mod compare;
+mod mutants;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
