@@ -50,7 +50,7 @@ fn written(
     }
 }
 
-fn parse(query: &Query) -> Result<render::Query, &'static str> {
+pub(super) fn parse(query: &Query) -> Result<render::Query, &'static str> {
     let filter = query.get("filter").filter(|filter| !filter.is_empty());
     let filter = filter.map(Regex::new).transpose().map_err(|_| "Invalid re2 regex")?;
     let kind = match query.get("type") {
@@ -77,7 +77,7 @@ fn parse(query: &Query) -> Result<render::Query, &'static str> {
 }
 
 /// Gauges that are true only at the moment somebody looks; those of the process the registry keeps itself.
-fn refresh(state: &AdminState) {
+pub(super) fn refresh(state: &AdminState) {
     let server = state.registry.server();
     let now = state.readiness.state();
     server.set(ServerStat::State, i64::from(now.number()));

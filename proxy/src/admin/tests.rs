@@ -1,6 +1,7 @@
 //! Every path, over a Unix socket.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod metrics;
 mod world;
 
 use std::collections::BTreeMap;

@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::admin::{Admin, AdminState, Bootstrap, Level, LogLevels, Options};
+use crate::admin::{Admin, AdminState, Bootstrap, Level, LogLevels, Options, serve_metrics};
 use crate::engine::View;
 use crate::lifecycle::drain::{Drain, Strategy, Trigger};
 use crate::lifecycle::ready::{Block, Readiness};
@@ -109,8 +109,17 @@ impl World {
         let address = Address::Pipe { path: path.as_path().into(), mode: 0o600 };
         let socket = Socket::bind(&address, socket::Options::default()).unwrap();
         let (trigger, watch) = Drain::new();
+        let address = Address::Pipe { path: path.with_extension("metrics").into(), mode: 0o600 };
+        let metrics = Socket::bind(&address, socket::Options::default()).unwrap();
+        tokio::spawn(serve_metrics(metrics, state.clone(), watch.clone()));
         tokio::spawn(Admin::serve(socket, state, watch));
         Self { readiness, start: Some(start), events, registry, path, _dir: dir, _trigger: trigger }
+    }
+
+    /// From the socket of metrics.
+    pub(super) async fn metrics(&self, path: &str) -> Answer {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+        exchange(&self.path.with_extension("metrics"), &request).await
     }
 
     pub(super) async fn get(&self, path: &str) -> Answer {
@@ -122,16 +131,20 @@ impl World {
     }
 
     pub(super) async fn send(&self, request: &str) -> Answer {
-        let mut stream = UnixStream::connect(&self.path).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
-        let split = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(answer[..split + 2].to_vec()).unwrap();
-        let body = &answer[split + 4..];
-        let body = if head.contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_vec() };
-        Answer { status: head[9..12].parse().unwrap(), head, body: String::from_utf8(body).unwrap() }
+        exchange(&self.path, request).await
     }
+}
+
+async fn exchange(path: &std::path::Path, request: &str) -> Answer {
+    let mut stream = UnixStream::connect(path).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(Duration::from_secs(60), stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    let split = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..split + 2].to_vec()).unwrap();
+    let body = &answer[split + 4..];
+    let body = if head.contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_vec() };
+    Answer { status: head[9..12].parse().unwrap(), head, body: String::from_utf8(body).unwrap() }
 }
 
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {

@@ -165,9 +165,11 @@ fn idle_timeout(
     cx.duration("idle_timeout", idle_timeout)
 }
 
-/// Only the router runs: any other filter makes the manager unsupported.
+/// Only the router runs, and what only counts is left out: any other filter makes the manager unsupported.
 fn filters(cx: &mut Context, filters: Vec<pb::HttpFilter>) -> Result<Option<Unsupported>, Rejection> {
     const ROUTER: &str = "envoy.extensions.filters.http.router.v3.Router";
+    // On Kuma's listener of metrics for an OpenTelemetry backend.
+    const GRPC_STATS: &str = "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig";
     let last = filters.len().saturating_sub(1);
     let mut unsupported = None;
     for (i, pb::HttpFilter { name, is_optional, disabled, config_type }) in filters.into_iter().enumerate() {
@@ -188,6 +190,10 @@ fn filters(cx: &mut Context, filters: Vec<pb::HttpFilter>) -> Result<Option<Unsu
                 ROUTER if i != last => Err(cx.reject("", "the router must be the last filter")),
                 ROUTER => cx.at("typed_config", |cx| router(cx, &body)),
                 _ if disabled => Ok(()),
+                GRPC_STATS => {
+                    cx.note("typed_config", "calls to the control plane's own listeners are not counted");
+                    Ok(())
+                }
                 other => {
                     extension::check_known(cx, extension::Category::Http, &name, other)?;
                     let why = cx.unsupported("typed_config", other);

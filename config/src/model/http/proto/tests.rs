@@ -137,3 +137,14 @@ fn refusals_name_the_field() {
         assert_eq!(path(listener(more.clone())), expected, "{more}");
     }
 }
+
+#[test]
+fn a_filter_that_counts_is_left_out_and_named() {
+    let counts = "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig";
+    let mut more = routes(json!([{"match": {"prefix": "/"}, "route": {"cluster": "c"}}]));
+    merge(&mut more, json!({"httpFilters": [filter("grpc", counts, json!({"emitFilterState": true})), router()]}));
+    let parsed = listener(more).unwrap();
+    assert!(parsed.unsupported.is_empty());
+    let at = "filter_chains[0].filters[0].typed_config.http_filters[0].typed_config";
+    assert_eq!(paths(&parsed.ignored), [at]);
+}
