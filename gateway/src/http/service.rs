@@ -73,6 +73,7 @@ fn begin(context: Arc<Context>, mut request: Request<Incoming>) -> (Box<Live>, B
     let (mut head, protocol) = receive::head(parts, tls);
     if refusal.is_some() {
         receive::forget(&mut head);
+        context.set_client_closes();
     }
     if protocol != Protocol::Http2 && (drain::asks_to_close(&head.headers) || protocol == Protocol::Http10) {
         context.set_client_closes();

@@ -55,6 +55,7 @@ async fn statuses(proxy: &Proxy, bytes: &[u8]) -> Vec<u16> {
 fn explains(row: &Row, theirs: &[u16], ours: &[u16]) -> bool {
     match row.verdict {
         Verdict::Same => theirs == ours,
+        Verdict::GoesOn => ours.starts_with(theirs),
         Verdict::Stricter => theirs != ours && ours.last() == Some(&400),
     }
 }

@@ -7,6 +7,8 @@ pub(crate) enum Verdict {
     Same,
     /// We refuse it, Envoy does not, or not so.
     Stricter,
+    /// Envoy closes over the rest of a request that is answered already; we read it, and go on.
+    GoesOn,
 }
 
 /// One connection's bytes.
@@ -115,8 +117,9 @@ pub(crate) const ROWS: &[Row] = &[
     filled("large header without an end", b"GET / HTTP/1.1\r\nHost: a\r\nx: {}", 65_536),
     filled("long target", b"GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", 61_440),
     filled("target of 50 KiB", b"GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", 51_200),
+    row("LF before the blank line", b"GET / HTTP/1.1\r\nHost: a\n\r\n", Verdict::Stricter),
     row("pipelined", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n", Verdict::Same),
     row("pipelined nonsense", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET\r\n\r\n", Verdict::Same),
-    row("body, then a request", b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: a\r\n\r\n", Verdict::Same),
+    row("body, then a request", b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: a\r\n\r\n", Verdict::GoesOn),
     row("nominated forwarded-for", b"GET / HTTP/1.1\r\nHost: a\r\nconnection: x-forwarded-for\r\n\r\n", Verdict::Same),
 ];

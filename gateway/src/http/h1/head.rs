@@ -68,9 +68,9 @@ impl Refusal {
 /// Length of the head at the beginning of `bytes`, its blank line included. `from`: so much of it was looked through
 /// before.
 pub(crate) fn length(bytes: &[u8], from: usize) -> Option<usize> {
-    let from = from.saturating_sub(3).min(bytes.len());
-    let crlf = memmem::find(&bytes[from..], b"\r\n\r\n").map(|at| from + at + 4);
-    // A blank line without CR ends nothing for us; it is found here so that the head is refused rather than waited for.
+    let from = from.saturating_sub(2).min(bytes.len());
+    // Lines without CR end nothing for us; they are found here so that the head is refused rather than waited for.
+    let crlf = memmem::find(&bytes[from..], b"\n\r\n").map(|at| from + at + 3);
     let lf = memmem::find(&bytes[from..], b"\n\n").map(|at| from + at + 2);
     match (crlf, lf) {
         (Some(crlf), Some(lf)) => Some(crlf.min(lf)),
