@@ -85,6 +85,7 @@ impl Engine {
     /// Nothing configured yet.
     pub fn new(parts: Parts, workers: &Workers) -> Self {
         let Parts { shared, system, readiness, drain_time, drain_strategy, runtime, control_planes } = parts;
+        shared.attach_readiness(readiness.clone());
         let handles = workers.handles().cloned().collect();
         let mut listeners = Listeners::new(Arc::clone(&shared), handles, drain_time, drain_strategy);
         let values = runtime.resolve(&Snapshot::default());

@@ -7,6 +7,7 @@ use crate::http::HttpServer;
 use arc_swap::ArcSwap;
 use config::runtime::Numbers;
 
+use crate::lifecycle::ready::Readiness;
 use crate::metrics::{Registry, Scope, TlsInspectorStat};
 use crate::overload::Overload;
 use crate::report::Sinks;
@@ -62,6 +63,7 @@ pub struct Shared {
     pub http: Option<Arc<dyn HttpServer>>,
     /// Who we are to those who collect logs and spans.
     node: OnceLock<Node>,
+    readiness: OnceLock<Readiness>,
     /// Runtime values in force.
     pub runtime: ArcSwap<Numbers>,
     pub(crate) tls_inspector: Arc<Scope<TlsInspectorStat>>,
@@ -93,6 +95,7 @@ impl Shared {
             overload: Arc::default(),
             http,
             node: OnceLock::new(),
+            readiness: OnceLock::new(),
             runtime: ArcSwap::default(),
             tls_inspector,
             open: AtomicU64::new(0),
@@ -112,6 +115,17 @@ impl Shared {
     /// Who we are.
     pub fn node(&self) -> Node {
         self.node.get().cloned().unwrap_or_default()
+    }
+
+    /// Says who knows whether health checks are failed on purpose; once.
+    pub fn attach_readiness(&self, readiness: Readiness) {
+        // Said again, it is what it was.
+        let _ = self.readiness.set(readiness);
+    }
+
+    /// Health checks are to fail: `POST /healthcheck/fail`, or the process is about to end.
+    pub fn fails_health_checks(&self) -> bool {
+        self.readiness.get().is_some_and(Readiness::fails_health_checks)
     }
 
     /// Connections open at this moment.

@@ -241,8 +241,8 @@ impl Compressor {
 }
 
 fn flag(RuntimeFlag { key, default }: &RuntimeFlag, shared: &Shared) -> bool {
-    let known = if key.is_empty() { None } else { shared.runtime.load().get(key) };
-    known.map_or(*default, |value| value != 0)
+    let known = if key.is_empty() { None } else { shared.runtime.load().switch(key) };
+    known.unwrap_or(*default)
 }
 
 fn is_on(direction: &ResponseDirection, per_route: Option<&CompressorPerRoute>, shared: &Shared) -> bool {

@@ -226,9 +226,10 @@ impl Injecting<'_> {
         of_cluster.or_else(|| runtime.get(general)).unwrap_or(configured)
     }
 
-    /// `filter_metadata`, under the name of the filter.
+    /// `filter_metadata`, under the name of the filter; it is there even where none is configured.
     fn note(&self, call: &mut Call<'_>) {
         let Some(name) = call.route.names.get(self.at) else { return };
+        call.flow.metadata.open(name);
         for (key, value) in self.config.metadata.iter().flatten() {
             call.flow.metadata.set(name, key, value.clone());
         }
@@ -251,11 +252,9 @@ fn happens(call: &Call<'_>, percentage: &RuntimeFraction, header: Option<&str>, 
     if let Some(rarer) = header.and_then(|header| number(call, header)).and_then(|n| u32::try_from(n).ok()) {
         numerator = numerator.min(rarer);
     }
-    let known = call.shared.runtime.load().get(key.unwrap_or(&percentage.key));
-    match known {
-        Some(percent) => fastrand::u64(..100) < percent,
-        None => fastrand::u32(..percentage.denominator) < numerator,
-    }
+    let known = call.shared.runtime.load().fraction(key.unwrap_or(&percentage.key));
+    let (numerator, denominator) = known.unwrap_or((numerator, percentage.denominator));
+    fastrand::u32(..denominator) < numerator
 }
 
 /// A header's first value as a number.

@@ -15,6 +15,7 @@ use crate::http::body::Body;
 use crate::http::reply::Reply;
 
 static CLUSTER: HeaderName = HeaderName::from_static("x-envoy-upstream-healthchecked-cluster");
+static FAIL: HeaderName = HeaderName::from_static("x-envoy-immediate-health-check-fail");
 static DEGRADED: HeaderName = HeaderName::from_static("x-envoy-degraded");
 
 /// The filter.
@@ -45,8 +46,9 @@ impl Checks {
         }
         call.flow.health_check = true;
         call.states.put(at, State::HealthCheck);
-        let cached = self.cached();
-        if self.config.pass_through && cached.is_none() {
+        let failing = call.shared.fails_health_checks();
+        let cached = self.cached().filter(|_| !failing);
+        if self.config.pass_through && cached.is_none() && !failing {
             return None;
         }
         self.stats.inc(HealthCheckStat::RequestTotal);
@@ -55,6 +57,7 @@ impl Checks {
                 self.stats.inc(HealthCheckStat::CachedResponse);
                 (cached.status, "health_check_cached")
             }
+            None if failing => (StatusCode::SERVICE_UNAVAILABLE, "health_check_failed"),
             None => self.judge(call.shared),
         };
         let degraded = cached.is_some_and(|cached| cached.degraded);
@@ -93,7 +96,10 @@ impl Checks {
                 return (StatusCode::SERVICE_UNAVAILABLE, "health_check_failed_cluster_unhealthy");
             }
         }
-        (StatusCode::OK, "health_check_ok")
+        (
+            StatusCode::OK,
+            if self.config.min_healthy.is_empty() { "health_check_ok" } else { "health_check_ok_cluster_healthy" },
+        )
     }
 
     fn cached(&self) -> Option<Cached> {
@@ -102,6 +108,10 @@ impl Checks {
     }
 
     pub(super) fn response(&self, at: usize, call: &mut Call<'_>, response: &mut Response<Body>) {
+        if call.shared.fails_health_checks() {
+            // Whoever balances load hears of it with any answer.
+            response.headers_mut().insert(FAIL.clone(), HeaderValue::from_static("true"));
+        }
         if !matches!(call.states.get(at), Some(State::HealthCheck)) {
             return;
         }

@@ -238,9 +238,7 @@ pub fn response(chain: &Chain, call: &mut Call<'_>, response: &mut Response<Body
 /// Whether a fraction of requests holds this one: the runtime's, else the configured one.
 fn enabled(fraction: &RuntimeFraction, shared: &Shared) -> bool {
     let RuntimeFraction { key, numerator, denominator } = fraction;
-    let known = if key.is_empty() { None } else { shared.runtime.load().get(key) };
-    match known {
-        Some(percent) => fastrand::u64(..100) < percent,
-        None => fastrand::u32(..*denominator) < *numerator,
-    }
+    let known = if key.is_empty() { None } else { shared.runtime.load().fraction(key) };
+    let (numerator, denominator) = known.unwrap_or((*numerator, *denominator));
+    fastrand::u32(..denominator) < numerator
 }

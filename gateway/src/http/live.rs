@@ -216,7 +216,9 @@ impl Drop for Live {
             if !received {
                 chain.stats.inc(HttpStat::DownstreamRqResponseBeforeRqComplete);
             }
-            if !flow.health_check {
+            if flow.health_check {
+                chain.stats.inc(HttpStat::TracingHealthCheck);
+            } else {
                 let took = now.saturating_duration_since(flow.start).as_millis();
                 chain.stats.record(HttpStat::DownstreamRqTime, u64::try_from(took).unwrap_or(u64::MAX));
             }

@@ -12,8 +12,8 @@ use proxy::report::http::{HttpFlow, ResponseHead};
 use super::body::Body;
 use super::exchange::Exchange;
 use super::reply::Reply;
-use crate::route::Side;
 use crate::route::mutation::HeaderAdd;
+use proxy::report::http::Side;
 
 static GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 static GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");

@@ -1,10 +1,9 @@
 //! Headers as `HeaderMatcher` sees them.
 
-use config::model::route::{HeaderKey, HeaderMatch, HeaderTest};
+use config::model::route::{HeaderKey, HeaderMatch};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use proxy::report::http::{RequestHead, ResponseHead, joined};
-
-use super::inline::Side;
+pub(super) use proxy::report::http::integer;
+use proxy::report::http::{RequestHead, ResponseHead};
 
 /// Whether all of them hold for a request.
 pub fn request_matches(matches: &[HeaderMatch], head: &RequestHead) -> bool {
@@ -13,19 +12,12 @@ pub fn request_matches(matches: &[HeaderMatch], head: &RequestHead) -> bool {
 
 /// Whether one holds for a request.
 pub fn request_match(one: &HeaderMatch, head: &RequestHead) -> bool {
-    match pseudo(&one.name) {
-        Ok(name) => holds(one, &head.headers, (name, Side::Request)),
-        Err(name) => holds_for(one, head.get(name).into_iter()),
-    }
+    head.holds(one)
 }
 
 /// Whether one holds for an answer.
 pub fn response_match(one: &HeaderMatch, head: &ResponseHead) -> bool {
-    match (pseudo(&one.name), &one.name) {
-        (Ok(name), _) => holds(one, &head.headers, (name, Side::Response)),
-        (Err(_), HeaderKey::Status) => holds_for(one, [head.status.as_str().as_bytes()].into_iter()),
-        (Err(_), _) => holds_for(one, std::iter::empty()),
-    }
+    head.holds(one)
 }
 
 /// A header's name, or that of a pseudo header.
@@ -44,34 +36,6 @@ pub(super) fn pseudo(key: &HeaderKey) -> Result<&HeaderName, &'static str> {
 /// The first value of a header.
 pub(super) fn first<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     headers.get(name).map(HeaderValue::as_bytes)
-}
-
-fn holds(one: &HeaderMatch, headers: &HeaderMap, (name, side): (&HeaderName, Side)) -> bool {
-    match side.is_one_line(name) {
-        // What Envoy keeps on one line is looked at as one.
-        true => holds_for(one, joined(headers, name.as_str()).as_deref().into_iter()),
-        false => holds_for(one, headers.get_all(name).iter().map(HeaderValue::as_bytes)),
-    }
-}
-
-/// One of the values must match, of several lines any. Without any line it does not match, nor the contrary.
-fn holds_for<'a>(one: &HeaderMatch, mut values: impl Iterator<Item = &'a [u8]>) -> bool {
-    let first = values.next().or(one.missing_is_empty.then_some(b""));
-    let matches = match (&one.test, first) {
-        (HeaderTest::Present(present), first) => first.is_some() == *present,
-        (_, None) => return false,
-        (HeaderTest::Text(text), Some(first)) => text.matches(first) || values.any(|value| text.matches(value)),
-        (HeaderTest::Range(start, end), Some(first)) => {
-            let within = |value| integer(value).is_some_and(|n| (*start..*end).contains(&n));
-            within(first) || values.any(within)
-        }
-    };
-    matches != one.invert
-}
-
-/// As `absl::SimpleAtoi` reads it: blanks around it are passed over.
-pub(super) fn integer<N: std::str::FromStr>(text: &[u8]) -> Option<N> {
-    std::str::from_utf8(text).ok()?.trim_ascii().parse().ok()
 }
 
 #[cfg(test)]

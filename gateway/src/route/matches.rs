@@ -65,11 +65,9 @@ fn tls_holds(TlsMatch { presented, validated }: TlsMatch, flow: &HttpFlow) -> bo
 /// Whether a request with this random value is among the fraction. A number in the runtime is one of percent.
 pub fn chosen(fraction: &RuntimeFraction, runtime: Option<&Numbers>, random: u64) -> bool {
     let RuntimeFraction { key, numerator, denominator } = fraction;
-    let percent = runtime.filter(|_| !key.is_empty()).and_then(|numbers| numbers.get(key));
-    match percent {
-        Some(percent) => random % 100 < percent,
-        None => random % u64::from((*denominator).max(1)) < u64::from(*numerator),
-    }
+    let known = runtime.filter(|_| !key.is_empty()).and_then(|numbers| numbers.fraction(key));
+    let (numerator, denominator) = known.unwrap_or((*numerator, (*denominator).max(1)));
+    random % u64::from(denominator) < u64::from(numerator)
 }
 
 /// `application/grpc`, and `application/grpc+…`, but not `application/grpc-web`.

@@ -9,7 +9,6 @@ mod finalize;
 pub mod hash;
 pub mod header;
 mod hosts;
-mod inline;
 mod matches;
 pub mod mutation;
 mod paths;
@@ -25,7 +24,6 @@ pub(crate) mod testing;
 pub use config::model::route::{DirectResponse, Forward, Redirect};
 
 pub use self::cluster::{Target, mirrored};
-pub use self::inline::Side;
 pub use self::matches::{chosen, is_grpc};
 pub use self::table::{Action, Match, Route, Table, VirtualHost};
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proxy::report::Formatter;
 use proxy::report::http::HttpFlow;
 
-use super::inline::Side;
+use proxy::report::http::Side;
 
 /// The mutations of one level, ready for use.
 #[derive(Clone, Debug)]

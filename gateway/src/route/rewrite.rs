@@ -7,9 +7,9 @@ use http::{HeaderName, HeaderValue};
 use proxy::report::Formatter;
 use proxy::report::http::{HttpFlow, RequestHead};
 
-use super::inline::Side;
 use super::matches::without_query;
 use super::mutation;
+use proxy::report::http::Side;
 
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-envoy-original-host");

@@ -117,7 +117,6 @@ impl Tracer {
         flow.trace_reason = reason;
         let traced = reason != TraceReason::NotTraceable;
         self.stats.inc(match reason {
-            _ if flow.health_check => HttpStat::TracingHealthCheck,
             TraceReason::NotTraceable => HttpStat::TracingNotTraceable,
             TraceReason::Sampling => HttpStat::TracingRandomSampling,
             TraceReason::ServiceForced => HttpStat::TracingServiceForced,

@@ -1,8 +1,9 @@
 //! The request as an endpoint gets it.
 
-use http::header::HOST;
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, Parts, Scheme as UriScheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
+use hyper::body::Body as _;
 use hyper::ext::Protocol as ConnectProtocol;
 use proxy::report::http::{Protocol, RequestHead, Scheme};
 
@@ -13,12 +14,16 @@ use super::upgrade::Wanted;
 pub(super) fn of(head: &RequestHead, protocol: Protocol, body: Outgoing) -> Option<Request<Outgoing>> {
     let translated = Wanted::of(head).translate(head, protocol);
     let head = translated.as_ref().unwrap_or(head);
+    let empty = body.size_hint().exact() == Some(0);
     let mut request = Request::new(body);
     *request.method_mut() = head.method.clone();
     *request.headers_mut() = head.headers.clone();
     match protocol {
         Protocol::Http10 | Protocol::Http11 => {
             request.headers_mut().insert(HOST, head.authority.clone());
+            if empty && tells_length(head) {
+                request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+            }
             *request.uri_mut() = origin_form(head)?;
         }
         Protocol::Http2 => {
@@ -30,6 +35,15 @@ pub(super) fn of(head: &RequestHead, protocol: Protocol, body: Outgoing) -> Opti
         }
     }
     Some(request)
+}
+
+/// Whether a request without a body says so, as Envoy does for methods that may have one.
+fn tells_length(head: &RequestHead) -> bool {
+    const BARE: [Method; 5] = [Method::GET, Method::HEAD, Method::DELETE, Method::TRACE, Method::CONNECT];
+    !BARE.contains(&head.method)
+        && !head.headers.contains_key(CONTENT_LENGTH)
+        && !head.headers.contains_key(TRANSFER_ENCODING)
+        && Wanted::of(head) == Wanted::Answer
 }
 
 /// `/path?query`; of CONNECT the authority.
@@ -87,6 +101,21 @@ mod tests {
         assert_eq!(request.headers()[HOST], "a.example:8443");
         let connect = RequestHead { method: Method::CONNECT, ..head() };
         assert_eq!(of(&connect, Protocol::Http11, Outgoing::empty()).unwrap().uri(), "a.example:8443");
+    }
+
+    #[test]
+    fn a_request_without_a_body_says_so_where_it_might_have_one() {
+        let length = |method: Method, protocol| {
+            let request = of(&RequestHead { method, ..head() }, protocol, Outgoing::empty()).unwrap();
+            request.headers().get(CONTENT_LENGTH).cloned()
+        };
+        for method in [Method::OPTIONS, Method::POST, Method::PUT, Method::PATCH] {
+            assert_eq!(length(method.clone(), Protocol::Http11).unwrap(), "0", "{method}");
+            assert_eq!(length(method, Protocol::Http2), None);
+        }
+        for method in [Method::GET, Method::HEAD, Method::DELETE, Method::TRACE, Method::CONNECT] {
+            assert_eq!(length(method.clone(), Protocol::Http11), None, "{method}");
+        }
     }
 
     #[test]

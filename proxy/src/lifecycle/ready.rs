@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -67,15 +68,14 @@ pub struct Readiness {
 impl Readiness {
     /// Not ready until the returned block, and all made meanwhile, are dropped.
     pub fn new() -> (Self, Block) {
-        let inner = Inner {
-            blocks: BTreeMap::new(),
-            next: 0,
-            live: false,
-            failed: false,
-            terminating: false,
-            details: BTreeMap::new(),
+        let inner =
+            Inner { blocks: BTreeMap::new(), next: 0, live: false, terminating: false, details: BTreeMap::new() };
+        let shared = Shared {
+            since: Instant::now(),
+            failed: AtomicBool::new(false),
+            inner: Mutex::new(inner),
+            became_live: Notify::new(),
         };
-        let shared = Shared { since: Instant::now(), inner: Mutex::new(inner), became_live: Notify::new() };
         let readiness = Self { shared: Arc::new(shared) };
         let block = readiness.block(Stage::Clusters, "start");
         (readiness, block)
@@ -92,12 +92,17 @@ impl Readiness {
 
     /// The state now.
     pub fn state(&self) -> State {
-        self.shared.lock().state()
+        self.shared.lock().state(self.fails_health_checks())
     }
 
     /// `POST /healthcheck/fail` (true) and `/healthcheck/ok` (false).
     pub fn fail_health_check(&self, fail: bool) {
-        self.shared.lock().failed = fail;
+        self.shared.failed.store(fail, Ordering::Relaxed);
+    }
+
+    /// Health checks are failed on purpose.
+    pub fn fails_health_checks(&self) -> bool {
+        self.shared.failed.load(Ordering::Relaxed)
     }
 
     /// The process was told to end: the readiness reporter says so from now on.
@@ -124,7 +129,7 @@ impl Readiness {
     pub fn report(&self) -> Report {
         let inner = self.shared.lock();
         Report {
-            state: inner.state(),
+            state: inner.state(self.fails_health_checks()),
             waiting: inner.blocks.values().map(|(_, what)| Arc::clone(what)).collect(),
             details: inner.details.iter().map(|(topic, line)| (*topic, Arc::clone(line))).collect(),
         }
@@ -181,6 +186,7 @@ impl Drop for Block {
 #[derive(Debug)]
 struct Shared {
     since: Instant,
+    failed: AtomicBool,
     inner: Mutex<Inner>,
     became_live: Notify,
 }
@@ -190,7 +196,6 @@ struct Inner {
     blocks: BTreeMap<u64, (Stage, Arc<str>)>,
     next: u64,
     live: bool,
-    failed: bool,
     terminating: bool,
     details: BTreeMap<&'static str, Arc<str>>,
 }
@@ -203,12 +208,12 @@ impl Shared {
 
 impl Inner {
     /// Envoy's `Utility::serverState`: a failed health check shows only once everything is initialized.
-    fn state(&self) -> State {
+    fn state(&self, failed: bool) -> State {
         if !self.live {
             let clusters = self.blocks.values().any(|(stage, _)| *stage == Stage::Clusters);
             return if clusters { State::PreInitializing } else { State::Initializing };
         }
-        if self.failed { State::Draining } else { State::Live }
+        if failed { State::Draining } else { State::Live }
     }
 }
 

@@ -2,9 +2,8 @@
 
 use config::model::access_log::{Filter, MetadataTest, ValueTest};
 use config::model::metadata::Value as Meta;
-use config::model::route::{HeaderKey, HeaderMatch, HeaderTest};
 
-use super::http::{self, Flag, Flags, RequestHead, TraceReason, grpc};
+use super::http::{self, Flag, Flags, TraceReason, grpc};
 use super::value::{Subject, flags};
 use super::{cel, metadata};
 
@@ -43,8 +42,8 @@ pub(super) fn evaluate(filter: &Filter, subject: &Subject<'_>) -> Verdict {
             fraction(subject, *numerator, *denominator, *independent).into()
         }
         Filter::Header(wanted) => match http {
-            Some(http) => header(wanted, &http.request).into(),
-            None => absent(wanted).into(),
+            Some(http) => http.request.holds(wanted).into(),
+            None => http::holds_without(wanted).into(),
         },
         Filter::ResponseFlags(wanted) => response_flags(wanted, subject).into(),
         Filter::GrpcStatus { statuses, exclude } => {
@@ -101,43 +100,6 @@ fn response_flags(wanted: &[Box<str>], subject: &Subject<'_>) -> bool {
         [] => !set.is_empty(),
         _ => wanted.iter().filter_map(|name| Flag::parse(name)).any(|flag| set.has(flag)),
     }
-}
-
-/// Whether a request's header is as a `HeaderMatcher` wants it.
-fn header(wanted: &HeaderMatch, head: &RequestHead) -> bool {
-    let name = match &wanted.name {
-        HeaderKey::Method => ":method",
-        HeaderKey::Path => ":path",
-        HeaderKey::Authority => ":authority",
-        HeaderKey::Scheme => ":scheme",
-        HeaderKey::Protocol => ":protocol",
-        HeaderKey::Status => return absent(wanted),
-        HeaderKey::Name(name) => name.as_str(),
-    };
-    match head.get_all(name) {
-        Some(value) => present(wanted, &value),
-        None => absent(wanted),
-    }
-}
-
-fn absent(wanted: &HeaderMatch) -> bool {
-    match &wanted.test {
-        _ if wanted.missing_is_empty => present(wanted, b""),
-        HeaderTest::Present(there) => *there == wanted.invert,
-        HeaderTest::Text(_) | HeaderTest::Range(..) => false,
-    }
-}
-
-fn present(wanted: &HeaderMatch, value: &[u8]) -> bool {
-    let holds = match &wanted.test {
-        HeaderTest::Present(there) => *there,
-        HeaderTest::Text(text) => text.matches(value),
-        HeaderTest::Range(from, to) => {
-            let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<i64>().ok());
-            number.is_some_and(|number| (*from..*to).contains(&number))
-        }
-    };
-    holds != wanted.invert
 }
 
 fn metadata_test(test: &MetadataTest, subject: &Subject<'_>) -> bool {

@@ -3,6 +3,8 @@
 mod flags;
 pub(crate) mod grpc;
 mod head;
+mod header;
+mod inline;
 mod metadata;
 mod upstream;
 mod upstream_value;
@@ -19,6 +21,8 @@ use config::model::metadata::Metadata;
 
 pub use self::flags::{Flag, Flags};
 pub use self::head::{Protocol, RequestHead, ResponseHead, Scheme, joined};
+pub use self::header::{integer, without as holds_without};
+pub use self::inline::Side;
 pub use self::metadata::DynamicMetadata;
 pub use self::upstream::{Upstream, UpstreamConnection};
 pub(crate) use self::value::duration;

@@ -39,7 +39,7 @@ fn dynamic<'a>(flow: &'a HttpFlow, wanted: &MetadataRef) -> Value<'a> {
         [] => {
             let fields = flow.metadata.namespace(&wanted.namespace);
             let fields = fields.iter().map(|(key, value)| (&**key, value));
-            if fields.len() == 0 { Value::Absent } else { Value::Json(object(fields)) }
+            if flow.metadata.has(&wanted.namespace) { Value::Json(object(fields)) } else { Value::Absent }
         }
         [first, rest @ ..] => {
             let found = flow.metadata.get(&wanted.namespace, first);

@@ -15,8 +15,6 @@ use crate::reject::{Context, Rejection};
 pub struct GrpcStats {
     /// Which methods have names of their own in the statistics.
     pub methods: GrpcMethods,
-    /// `emit_filter_state`: message counts for access logs.
-    pub filter_state: bool,
     /// `enable_upstream_stats`: `upstream_rq_time`.
     pub upstream: bool,
     /// `replace_dots_in_grpc_service_name`.
@@ -41,6 +39,7 @@ pub(super) fn config(cx: &mut Context, interner: &mut Interner, body: &[u8]) -> 
         replace_dots_in_grpc_service_name,
         per_method_stat_specifier,
     } = cx.decode(body)?;
+    cx.ignore("emit_filter_state", &emit_filter_state, "message counts are in the statistics, and not in access logs");
     let methods = match per_method_stat_specifier {
         // Envoy's own default, by a deprecated runtime feature, is true no more.
         None => GrpcMethods::None,
@@ -62,10 +61,5 @@ pub(super) fn config(cx: &mut Context, interner: &mut Interner, body: &[u8]) -> 
             GrpcMethods::Some(methods)
         }
     };
-    Ok(GrpcStats {
-        methods,
-        filter_state: emit_filter_state,
-        upstream: enable_upstream_stats,
-        replace_dots: replace_dots_in_grpc_service_name,
-    })
+    Ok(GrpcStats { methods, upstream: enable_upstream_stats, replace_dots: replace_dots_in_grpc_service_name })
 }

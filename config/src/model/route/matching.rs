@@ -94,7 +94,7 @@ impl fmt::Display for HeaderKey {
 /// `HeaderMatcher`.
 #[derive(Clone, Debug)]
 pub struct HeaderMatch {
-    /// Which header; its values are joined by `,`.
+    /// Which header; of several lines one must match.
     pub name: HeaderKey,
     /// How it must be.
     pub test: HeaderTest,
@@ -113,22 +113,6 @@ pub enum HeaderTest {
     Text(Box<TextMatch>),
     /// `range_match`: a whole number of at least the first and less than the second.
     Range(i64, i64),
-}
-
-impl HeaderMatch {
-    /// Whether a header with this value, or without one, is as it must be.
-    pub fn holds(&self, value: Option<&[u8]>) -> bool {
-        let held = match (&self.test, value) {
-            (HeaderTest::Present(wanted), value) => value.is_some() == *wanted,
-            (_, None) if !self.missing_is_empty => return false,
-            (HeaderTest::Text(text), value) => text.matches(value.unwrap_or_default()),
-            (HeaderTest::Range(from, to), value) => {
-                let number = std::str::from_utf8(value.unwrap_or_default()).ok().and_then(|text| text.parse().ok());
-                number.is_some_and(|number: i64| (*from..*to).contains(&number))
-            }
-        };
-        held != self.invert
-    }
 }
 
 /// `QueryParameterMatcher`.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use config::model::route::{HeaderKey, HeaderMatch};
+use config::model::route::HeaderKey;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
@@ -85,11 +85,6 @@ impl RequestHead {
             HeaderKey::Status => None,
             HeaderKey::Name(name) => joined(&self.headers, name.as_str()),
         }
-    }
-
-    /// Whether a header is as it must be.
-    pub fn holds(&self, header: &HeaderMatch) -> bool {
-        header.holds(self.value(&header.name).as_deref())
     }
 
     /// `CONNECT host:port` has none.

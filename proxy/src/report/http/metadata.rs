@@ -14,6 +14,18 @@ impl DynamicMetadata {
         self.0.is_empty()
     }
 
+    /// Whether somebody noted something under this name, be it nothing at all.
+    pub fn has(&self, namespace: &str) -> bool {
+        self.0.iter().any(|(name, _)| &**name == namespace)
+    }
+
+    /// The namespace is there, with what it has.
+    pub fn open(&mut self, namespace: &str) {
+        if !self.has(namespace) {
+            self.0.push((namespace.into(), Vec::new()));
+        }
+    }
+
     /// Notes a value; one that the key had is replaced.
     pub fn set(&mut self, namespace: &str, key: &str, value: Value) {
         let at = match self.0.iter().position(|(name, _)| &**name == namespace) {
@@ -60,6 +72,8 @@ mod tests {
         assert_eq!(metadata.get("a", "k"), Some(&Value::Number(1.0)));
         assert_eq!(metadata.get("a", "l"), None);
         assert_eq!(metadata.namespace("c"), &[]);
+        metadata.open("a");
+        assert_eq!(metadata.get("a", "k"), Some(&Value::Number(1.0)));
         assert_eq!(metadata.iter().count(), 2);
     }
 }
