@@ -12,7 +12,7 @@ use config::model::http_filter::{
 use http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, TRANSFER_ENCODING, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Body as _;
 use proxy::metrics::{CompressionStat, CompressorStat, Scope};
 use proxy::report::http::joined;
@@ -102,7 +102,7 @@ impl Compressor {
         let headers = &mut call.flow.request.headers;
         let compresses = !body.is_end_stream()
             && flag(&direction.common.enabled, call.shared)
-            && is_long_enough(headers, &direction.common, body, &self.request)
+            && is_long_enough(headers, &direction.common, &self.request)
             && is_type_allowed(headers, &direction.common)
             && !headers.contains_key(CONTENT_ENCODING)
             && is_transfer_allowed(headers, self.config.library.content_encoding());
@@ -163,10 +163,10 @@ impl Compressor {
 
     fn refusal(&self, direction: &ResponseDirection, on: bool, response: &Response<Body>) -> Option<Refusal> {
         let headers = response.headers();
-        if !on {
+        if !on || response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Some(Refusal::Other);
         }
-        if !is_long_enough(headers, &direction.common, response.body(), &self.response) {
+        if !is_long_enough(headers, &direction.common, &self.response) {
             return Some(Refusal::ContentLengthTooSmall);
         }
         if direction.uncompressible.contains(&response.status()) {
@@ -253,9 +253,9 @@ fn is_on(direction: &ResponseDirection, per_route: Option<&CompressorPerRoute>, 
     }
 }
 
-/// As its header says; one of unknown length is.
-fn is_long_enough(headers: &HeaderMap, direction: &Direction, body: &Body, stats: &Scope<CompressionStat>) -> bool {
-    let Some(length) = headers.get(CONTENT_LENGTH) else { return !body.is_end_stream() };
+/// As its header says; one without is, be it that it has no body at all.
+fn is_long_enough(headers: &HeaderMap, direction: &Direction, stats: &Scope<CompressionStat>) -> bool {
+    let Some(length) = headers.get(CONTENT_LENGTH) else { return true };
     let length = length.to_str().ok().and_then(|length| length.trim_ascii().parse::<u64>().ok());
     let enough = length.is_some_and(|length| length >= u64::from(direction.min_content_length));
     if !enough {
