@@ -109,3 +109,5 @@ pub struct RuntimeFlag {
 }
 
 pub(crate) mod proto;
+#[cfg(test)]
+mod tests;

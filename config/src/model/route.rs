@@ -193,12 +193,15 @@ pub struct DirectResponse {
 /// Literal text and operators whose absent values are empty, for headers, paths and hosts.
 pub type Substitution = Template;
 
+/// What was read, if it can be run, and the fields of it that are not honoured.
+pub type Read = (Result<RouteConfiguration, Unsupported>, Box<[Ignored]>);
+
 impl RouteConfiguration {
     /// Reads a `config.route.v3.RouteConfiguration`, and tells which of its fields are not honoured.
     ///
     /// # Errors
     /// As Envoy refuses it. The inner error: a part of it can't be run.
-    pub fn read(body: &[u8]) -> Result<(Result<Self, Unsupported>, Box<[Ignored]>), Rejection> {
+    pub fn read(body: &[u8]) -> Result<Read, Rejection> {
         let mut cx = Context::default();
         let config = cx.decode(body)?;
         let read = proto::configuration(&mut cx, &mut Interner::default(), config)?;

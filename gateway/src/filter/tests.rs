@@ -1,6 +1,9 @@
 //! What routes say to filters.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod bed;
+mod each;
+
 use std::sync::Arc;
 
 use config::model::http_filter::{Buffer, BufferPerRoute, PerRoute as Config};

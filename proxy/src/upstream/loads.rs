@@ -93,7 +93,7 @@ pub(super) fn after(loads: &[Load], tried: impl Iterator<Item = u32>, frequency:
     for priority in tried {
         all_used_up = false;
         attempted.push(priority as usize);
-        if attempted.len() % frequency.max(1) != 0 {
+        if !attempted.len().is_multiple_of(frequency.max(1)) {
             continue;
         }
         attempted.iter().filter_map(|p| excluded.get_mut(*p).map(|slot| *slot = true)).for_each(drop);

@@ -113,9 +113,9 @@ impl HeaderRef {
         if !text.split('?').all(valid) {
             return None;
         }
-        let mut names = text.split('?').map(|name| name.to_ascii_lowercase().into());
-        let name = names.next()?;
-        let alternative = names.next().filter(|name: &Box<str>| !name.is_empty());
+        let mut names = text.split('?').map(str::to_ascii_lowercase);
+        let name = names.next()?.into();
+        let alternative = names.next().filter(|name| !name.is_empty()).map(Into::into);
         names.next().is_none().then_some(Self { name, alternative, without_query })
     }
 }

@@ -41,6 +41,9 @@ const WRAPPER: &str = "envoy.config.route.v3.FilterConfig";
 /// What `http_filters` says: the filters without the router, and the router's body.
 pub(crate) type Filters = (Box<[HttpFilter]>, Vec<u8>);
 
+/// What `typed_per_filter_config` says, by the filters' names.
+pub(crate) type PerFilter = Box<[(Arc<str>, PerRoute)]>;
+
 /// One of the list.
 enum Listed {
     Filter(HttpFilter),
@@ -180,11 +183,7 @@ pub(super) fn config(
 ///
 /// # Errors
 /// One that Envoy refuses.
-pub(crate) fn per_filter(
-    cx: &mut Context,
-    interner: &mut Interner,
-    configs: HashMap<String, Any>,
-) -> Part<Box<[(Arc<str>, PerRoute)]>> {
+pub(crate) fn per_filter(cx: &mut Context, interner: &mut Interner, configs: HashMap<String, Any>) -> Part<PerFilter> {
     let mut configs: Vec<_> = configs.into_iter().collect();
     configs.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     let mut converted = Vec::with_capacity(configs.len());

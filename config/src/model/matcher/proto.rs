@@ -21,11 +21,13 @@ const MAX_DEPTH: usize = 32;
 pub(crate) type ActionReader<'a, A> =
     &'a mut dyn FnMut(&mut Context, (&str, &[u8]), &str) -> Result<Result<A, Unsupported>, Rejection>;
 
+/// Converts an input. The inner error: it can't be had here.
+type InputReader<'a, I> = &'a dyn Fn(&mut Context, TypedExtensionConfig) -> Result<Result<I, Unsupported>, Rejection>;
+
 /// Converts matchers with one kind of action.
 pub(crate) struct Reader<'a, A, I> {
     action: ActionReader<'a, A>,
-    /// Converts an input. The inner error: it can't be had here.
-    input: &'a dyn Fn(&mut Context, TypedExtensionConfig) -> Result<Result<I, Unsupported>, Rejection>,
+    input: InputReader<'a, I>,
     /// The first part that can't be evaluated here.
     unsupported: Option<Unsupported>,
     depth: usize,

@@ -6,7 +6,10 @@ use config::model::metadata::Value;
 
 /// Values by namespace (a filter's name) and key. Owns nothing until something is noted.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct DynamicMetadata(Vec<(Arc<str>, Vec<(Arc<str>, Value)>)>);
+pub struct DynamicMetadata(Vec<(Arc<str>, Vec<Field>)>);
+
+/// A key and its value.
+type Field = (Arc<str>, Value);
 
 impl DynamicMetadata {
     /// Nothing was noted.

@@ -61,9 +61,7 @@ pub(super) fn value<'a>(flow: &'a HttpFlow, operator: &Operator) -> Option<Value
         Op::UpstreamConnectionIdsAttempted => {
             Value::or_absent(connection, |connection| Value::text(connection.id.to_string()))
         }
-        Op::UpstreamServerName => {
-            Value::or_absent(connection.and_then(|c| c.server_name.as_deref()), |name| Value::text(name))
-        }
+        Op::UpstreamServerName => Value::or_absent(connection.and_then(|c| c.server_name.as_deref()), Value::text),
         _ => return None,
     })
 }

@@ -27,7 +27,7 @@ fn probe() -> HttpProbe {
         send: Box::default(),
         receive: Box::default(),
         response_buffer: 1024,
-        expected: Box::new([200..201]),
+        expected: std::iter::once(200..201).collect(),
         retriable: Box::default(),
         service_name: None,
         remove: Box::default(),
@@ -48,7 +48,11 @@ const fn failed(status: u16, retriable: bool, excluded: bool) -> Verdict {
 
 #[test]
 fn statuses() {
-    let probe = HttpProbe { expected: Box::new([200..202, 204..205]), retriable: Box::new([503..504]), ..probe() };
+    let probe = HttpProbe {
+        expected: Box::new([200..202, 204..205]),
+        retriable: std::iter::once(503..504).collect(),
+        ..probe()
+    };
     assert_eq!([200, 201, 204].map(|status| judged(&probe, status, &[], "")), [Verdict::Passed; 3]);
     assert_eq!(judged(&probe, 202, &[], ""), failed(202, false, false));
     assert_eq!(judged(&probe, 503, &[], ""), failed(503, true, false));

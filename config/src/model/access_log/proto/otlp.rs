@@ -146,8 +146,11 @@ fn node(cx: &mut Context, value: AnyValue, depth: usize) -> Result<JsonNode, Rej
     })
 }
 
+/// A key and its text.
+type Literal = (Box<str>, Box<str>);
+
 /// Attributes of a resource are text as it stands.
-fn literals(cx: &mut Context, list: Option<KeyValueList>) -> Result<Vec<(Box<str>, Box<str>)>, Rejection> {
+fn literals(cx: &mut Context, list: Option<KeyValueList>) -> Result<Vec<Literal>, Rejection> {
     let KeyValueList { values } = list.unwrap_or_default();
     let all = cx.each("values", values, |cx, KeyValue { key, value, key_strindex }| {
         immaterial(key_strindex, "of profiles");

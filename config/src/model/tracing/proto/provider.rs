@@ -85,11 +85,14 @@ fn open_telemetry(cx: &mut Context, body: &[u8]) -> Result<Option<OpenTelemetry>
     }))
 }
 
+/// A key and its text.
+type Attribute = (Box<str>, Box<str>);
+
 /// What detectors find, sorted; of one key the last one's value.
 pub(crate) fn resource(
     cx: &mut Context,
     detectors: Vec<core::TypedExtensionConfig>,
-) -> Result<Box<[(Box<str>, Box<str>)]>, Rejection> {
+) -> Result<Box<[Attribute]>, Rejection> {
     const DETECTORS: &str = "envoy.extensions.tracers.opentelemetry.resource_detectors.v3.";
     let found = cx.each("resource_detectors", detectors, |cx, detector| {
         let core::TypedExtensionConfig { name, typed_config } = detector;

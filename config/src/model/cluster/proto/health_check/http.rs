@@ -44,14 +44,14 @@ pub(super) fn probe(cx: &mut Context, check: HttpHealthCheck) -> Result<HttpProb
     };
     let receive = cx.each("receive", receive, |cx, payload| bytes(cx, payload))?;
     let response_buffer = response_buffer_size.map_or(RESPONSE_BUFFER, |w| w.value);
-    let length: u64 = receive.iter().map(|block: &Box<[u8]>| block.len() as u64).sum();
+    let length: u64 = receive.iter().map(|block| block.len() as u64).sum();
     if response_buffer != 0 && length > response_buffer {
         let reason = format!("the expected response length {length} is over response_buffer_size {response_buffer}");
         return Err(cx.reject("receive", reason));
     }
     let mut expected = cx.each("expected_statuses", expected_statuses, |cx, range| statuses(cx, range))?;
     if expected.is_empty() {
-        expected = Box::new([200..201]);
+        expected = std::iter::once(200..201).collect();
     }
     Ok(HttpProbe {
         host: authority(cx, "host", &host)?,

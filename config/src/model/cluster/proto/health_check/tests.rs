@@ -27,15 +27,13 @@ fn http_health_checks_as_kuma_sends_them() {
         {"header": {"key": "X-A", "value": "1%%"}, "appendAction": "OVERWRITE_IF_EXISTS_OR_ADD"}]}}));
     let Probe::Http(probe) = &cluster.health_checks[0].probe else { panic!("{cluster:?}") };
     assert_eq!((&*probe.path, &probe.method, probe.codec), ("/health?x", &http::Method::GET, ProbeCodec::Http1));
-    assert_eq!(*probe.expected, [200..202]);
+    assert!(matches!(&*probe.expected, [expected] if *expected == (200..202)));
     assert_eq!((probe.add[0].name.as_str(), &probe.add[0].value), ("x-a", &"1%".parse().unwrap()));
     assert_eq!(probe.add[0].action, ProbeHeaderAction::Overwrite);
     let cluster = good(json!({"httpHealthCheck": {"path": "/", "codecClientType": "HTTP2"}}));
     let Probe::Http(probe) = &cluster.health_checks[0].probe else { panic!("{cluster:?}") };
-    assert_eq!(
-        (probe.expected.to_vec(), probe.response_buffer, probe.codec),
-        (vec![200..201], 1024, ProbeCodec::Http2)
-    );
+    assert!(matches!(&*probe.expected, [expected] if *expected == (200..201)));
+    assert_eq!((probe.response_buffer, probe.codec), (1024, ProbeCodec::Http2));
     let cluster = good(json!({"grpcHealthCheck": {"serviceName": "a.B"}}));
     assert!(matches!(&cluster.health_checks[0].probe, Probe::Grpc(probe) if &*probe.service == "a.B"));
 }
