@@ -77,6 +77,9 @@ pub struct Told {
     pub timeouts: bool,
 }
 
+/// The endpoint asks to be left alone.
+const FAIL_NOW: http::HeaderName = http::HeaderName::from_static("x-envoy-immediate-health-check-fail");
+
 /// `x-envoy-attempt-count`.
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-envoy-attempt-count");
 /// `x-envoy-is-timeout-retry`.
@@ -267,6 +270,9 @@ impl Router<'_> {
         let status = answer.status();
         let grpc_status = self.grpc.then(|| grpc::status(answer.headers())).flatten();
         self.cluster.report(permit.host(), Outcome::Status(grpc_status.map_or(status.as_u16(), grpc::as_http)));
+        if answer.headers().contains_key(FAIL_NOW) {
+            self.cluster.fail_health_check(permit.host());
+        }
         let repeats = self.repeats();
         let retrying = self.retrying.as_mut().filter(|_| repeats)?;
         let head = ResponseHead { status, headers: answer.headers().clone() };

@@ -1,65 +1,14 @@
 //! Active HTTP health checks: what an endpoint is asked, and what is made of its answer.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tests::bootstrap::{bootstrap, chain, cluster, listener, merged, tcp_proxy};
 use tests::compare::each;
 use tests::process::{Kind, Proxy, Site};
 use tests::wait::until;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
-/// Answers every request the same way and keeps the heads of what it was asked.
-struct Endpoint {
-    address: SocketAddr,
-    heads: Arc<Mutex<Vec<String>>>,
-    task: JoinHandle<()>,
-}
-
-impl Endpoint {
-    async fn start(answer: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
-        let address = listener.local_addr().expect("an address");
-        let heads = Arc::<Mutex<Vec<String>>>::default();
-        let kept = Arc::clone(&heads);
-        let task = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let kept = Arc::clone(&kept);
-                tokio::spawn(async move {
-                    let (mut head, mut chunk) = (Vec::new(), [0; 4096]);
-                    while let Ok(n @ 1..) = stream.read(&mut chunk).await {
-                        head.extend_from_slice(&chunk[..n]);
-                        if head.ends_with(b"\r\n\r\n") {
-                            let text = String::from_utf8(std::mem::take(&mut head)).expect("text");
-                            kept.lock().expect("heads").push(text);
-                            if stream.write_all(answer.as_bytes()).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                });
-            }
-        });
-        Self { address, heads, task }
-    }
-
-    /// The last head, as sorted lines; addresses of this run left out.
-    fn asked(&self) -> Vec<String> {
-        let heads = self.heads.lock().expect("heads");
-        let mut lines: Vec<String> = heads.last().map(|h| h.lines().map(str::to_owned).collect()).unwrap_or_default();
-        lines.sort();
-        lines
-    }
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
+use crate::endpoint::Endpoint;
 
 fn settings(site: &Site, endpoints: &[SocketAddr], probe: Value) -> Value {
     let check = merged(
