@@ -7,9 +7,9 @@ use tests::ads;
 use tests::process::{Kind, Proxy, Site};
 use tests::wait::until;
 
-use crate::alone;
 use crate::load::Load;
 use crate::world::{PORT, World, serves};
+use crate::{alone, size};
 
 /// `KUMA_READINESS_PORT` by default, beside the admin interface.
 const READINESS: u16 = 9902;
@@ -33,9 +33,9 @@ async fn loses_nothing() {
     let worlds = [World::start().await, World::start().await];
     let mut first = gateway(&worlds[0], "in", Site::new()).await;
     let second = gateway(&worlds[1], "in", Site::new()).await;
-    let load = Load::start(&[first.at(PORT), second.at(PORT)], 200, 300);
+    let load = Load::start(&[first.at(PORT), second.at(PORT)], size().long, size().rate);
     let before = load.served();
-    until("load", async || (load.served() >= before + 500).then_some(())).await;
+    until("load", async || (load.served() >= before + 200).then_some(())).await;
     first.signal(Signal::TERM);
     until("/ready to say so", async || {
         let answer = tests::http::request(first.at(READINESS), "GET", "/ready").await.ok()?;

@@ -9,7 +9,7 @@ use tests::http_peer::{Answer, Ask, Connection, Dial, End, Version};
 use tokio::task::JoinSet;
 
 /// How often each connection that stays asks.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// What came of it.
 #[derive(Debug, Default)]
