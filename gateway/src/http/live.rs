@@ -154,10 +154,25 @@ impl Live {
     pub(super) fn answer(&mut self, bare: bool) {
         self.exchange.flow.timing.response_start = Some(Instant::now());
         self.stage = if bare { Stage::Complete } else { Stage::Answering };
+        if bare {
+            self.answered();
+        }
     }
 
     pub(super) fn sent(&mut self, n: u64) {
-        self.exchange.flow.sent += n;
+        let flow = &mut self.exchange.flow;
+        flow.sent += n;
+        if flow.timing.upstream_response_start.is_some() {
+            flow.timing.upstream_body_start.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// The last byte of the upstream's answer was read, where it is one.
+    fn answered(&mut self) {
+        let timing = &mut self.exchange.flow.timing;
+        if timing.upstream_response_start.is_some() {
+            timing.upstream_response_end.get_or_insert_with(Instant::now);
+        }
     }
 
     pub(super) fn trailers(&mut self, trailers: &HeaderMap) {
@@ -169,6 +184,7 @@ impl Live {
     pub(super) fn complete(&mut self) {
         if self.stage == Stage::Answering {
             self.stage = Stage::Complete;
+            self.answered();
         }
     }
 
@@ -207,7 +223,8 @@ impl Drop for Live {
         let received = self.limits.is_received();
         let Exchange { flow, chain, span, .. } = &mut self.exchange;
         let now = Instant::now();
-        flow.timing.response_end = Some(now);
+        // Of what was cut short there is no last byte.
+        flow.timing.response_end = (self.stage == Stage::Complete).then_some(now);
         if let Some(meter) = &self.limits.meter {
             flow.received = meter.received();
             flow.timing.request_end = meter.ended();

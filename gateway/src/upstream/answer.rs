@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use proxy::metrics::ClusterStat;
-use proxy::report::http::Flag;
+use proxy::report::http::{Flag, Protocol};
 use proxy::upstream::{End, RequestPermit};
 use tokio::time::Sleep;
 
@@ -17,7 +17,7 @@ use super::clock::{Clock, Expiry};
 use super::grpc;
 use super::outgoing::Source;
 use super::pool::Conduit;
-use super::reset::Reset;
+use super::reset::{Reason, Reset};
 use crate::http::BodyError;
 
 /// An answer whose head has been passed on.
@@ -57,8 +57,13 @@ impl Answer {
     }
 
     fn failed(&mut self, error: &hyper::Error) -> BodyError {
-        let reset = Reset::of(error);
+        let mut reset = Reset::of(error);
         if let Some(stream) = self.stream.take() {
+            // To Envoy's HTTP/1 codec an end in the midst of an answer is a mistake of the peer's.
+            if reset.reason == Reason::ConnectionTermination && stream.conduit.link().protocol() != Protocol::Http2 {
+                reset = Reset::new(Reason::ProtocolError);
+                stream.permit.cluster().stats().inc(ClusterStat::UpstreamCxProtocolError);
+            }
             stream.reset();
         }
         let details = format!("upstream_reset_after_response_started{{{}}}", reset.reason.text().replace(' ', "_"));

@@ -51,12 +51,16 @@ impl Attempt<'_> {
         mut timer: Pin<&mut Sleep>,
     ) -> Result<Answered, Failure> {
         clock.attempt();
+        let created = Instant::now();
         for _ in 0..UNSENT {
             let acquired = tokio::select! {
                 biased;
                 acquired = self.pools.acquire(self.order) => acquired,
                 expiry = clock.expired(timer.as_mut()) => return Err(Failure::Expired(expiry)),
             };
+            if let Some(upstream) = flow.upstream.as_deref_mut() {
+                upstream.waited = Some(created.elapsed());
+            }
             let mut conduit = acquired.map_err(Failure::Reset)?;
             let permit = self.begin(&mut conduit, flow, clock)?;
             let body = self.source.map_or_else(Outgoing::empty, Source::attempt);

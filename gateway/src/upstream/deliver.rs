@@ -70,7 +70,7 @@ impl Router<'_> {
         let flow = &mut *self.job.flow;
         flow.timing.upstream_response_start = Some(Instant::now());
         if let Some(complete) = self.clock.complete() {
-            flow.timing.upstream_request_end = Some(complete);
+            flow.timing.upstream_request_end = flow.timing.upstream_request_start.max(Some(complete));
             if !self.job.options.suppress_envoy_headers {
                 head.headers.insert(SERVICE_TIME, HeaderValue::from(millis(complete)));
             }

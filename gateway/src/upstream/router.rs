@@ -190,7 +190,12 @@ impl Router<'_> {
                 }
             };
             match failure {
-                Next::Reply(reply) => return Err(self.with_attempts(reply)),
+                Next::Reply(reply) => {
+                    let timing = &mut self.job.flow.timing;
+                    let sent = timing.upstream_request_start.zip(self.clock.complete());
+                    timing.upstream_request_end = sent.map(|(start, complete)| complete.max(start));
+                    return Err(self.with_attempts(reply));
+                }
                 Next::Retry(delay, late) => self.back_off(delay, late, timer.as_mut()).await?,
             }
         }

@@ -62,7 +62,8 @@ async fn nobody_there() {
     let reply = bed.get().await.unwrap_err();
     assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(reply.flags.short(), "UF");
-    assert!(reply.body.contains("reset reason: remote connection failure, transport failure reason: delayed connect"));
+    assert!(reply.body.ends_with("reset reason: remote connection failure"), "{}", reply.body);
+    assert!(reply.details.contains("|delayed_connect_error"), "{}", reply.details);
     assert_eq!(bed.stat(ClusterStat::UpstreamRqPendingFailureEject), 1);
     let reply = Bed::new(&[]).get().await.unwrap_err();
     assert_eq!((&*reply.body, &*reply.details), ("no healthy upstream", "no_healthy_upstream"));

@@ -96,8 +96,9 @@ async fn an_answer_that_breaks_off_is_an_error() {
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "ab");
         let error = body.frame().await.unwrap().unwrap_err();
         let BodyError::Upstream(flag, details) = error else { panic!("{error:?}") };
-        assert_eq!(flag.short(), "UC");
-        assert_eq!(&*details, "upstream_reset_after_response_started{connection_termination}");
+        assert_eq!(flag.short(), "UPE");
+        assert_eq!(&*details, "upstream_reset_after_response_started{protocol_error}");
+        assert_eq!(bed.stat(ClusterStat::UpstreamCxProtocolError), 1);
         gone(&bed).await;
     }
 }
