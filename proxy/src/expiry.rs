@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use config::model::cluster::Transport;
 use config::model::tls::{Facts, Identity, Secret, ValidationSource};
 use config::snapshot::Snapshot;
 use config::verify::Trust;
@@ -139,7 +138,7 @@ fn for_each_inline(snapshot: &Snapshot, mut see: impl FnMut(&Arc<str>, &Arc<Iden
     for (name, entry) in &snapshot.clusters {
         let sockets = entry.cluster.transport_matches.iter().map(|of| &of.transport);
         for transport in sockets.chain([&entry.cluster.transport]) {
-            let Transport::Tls(tls) = transport else { continue };
+            let Some(tls) = transport.tls() else { continue };
             tls.certificates.inline().iter().for_each(|identity| see(name, identity));
         }
     }
@@ -174,7 +173,7 @@ fn for_each_inline_trust(snapshot: &Snapshot, mut see: impl FnMut(&Arc<Trust>)) 
     for entry in snapshot.clusters.values() {
         let sockets = entry.cluster.transport_matches.iter().map(|of| &of.transport);
         for transport in sockets.chain([&entry.cluster.transport]) {
-            if let Transport::Tls(tls) = transport {
+            if let Some(tls) = transport.tls() {
                 look(&tls.validation);
             }
         }

@@ -177,6 +177,15 @@ impl Stream {
             Self::Tls(s) => s.socket().local_addr(),
         }
     }
+
+    /// The socket's peer; `None` on a Unix socket.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(s) => s.peer_addr().ok(),
+            Self::Unix(_) => None,
+            Self::Tls(s) => s.socket().peer_addr(),
+        }
+    }
 }
 
 /// Which side of a socket is waited for.

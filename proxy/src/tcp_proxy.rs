@@ -16,7 +16,7 @@ use crate::metrics::{ClusterStat, Scope, TcpStat};
 use crate::relay::Relay;
 use crate::report::flow::Upstream;
 use crate::stream::Stream;
-use crate::upstream::{Connected, Host, Lease, Pending, Pick, PickError, connect_before};
+use crate::upstream::{ConnectOptions, Connected, Host, Lease, Pending, Pick, PickError, connect_before};
 
 /// A connection whose endpoint is connected.
 pub(crate) struct Established {
@@ -163,7 +163,8 @@ async fn open(connection: &mut Connection, chain: &ChainState, proxy: &TcpProxy)
     flow.upstream = Some(Box::new(Upstream::to(&destination.cluster)));
     let cluster = connection.shared.clusters.get(&destination.cluster).ok_or(CloseReason::NoCluster)?;
     let mut pending = cluster.admit().map_err(refused)?;
-    pending.keep_certificates(connection.keeps_certificates(chain));
+    let (certificates, client) = (connection.keeps_certificates(chain), connection.report.flow_mut().addresses());
+    pending.set_options(ConnectOptions { certificates, client });
     cluster.warmed().await;
     let most = proxy.more.as_deref().map_or(1, |m| m.max_connect_attempts.max(1));
     let mut tried: Vec<Arc<Host>> = Vec::new();

@@ -286,7 +286,7 @@ mod transport;
 pub use circuit::{CircuitBreakers, Priority, RetryBudget, Thresholds};
 pub use health_check::{GrpcProbe, HealthCheck, HttpProbe, Probe, ProbeCodec, ProbeHeader, ProbeHeaderAction};
 pub use http::{AutoSni, HttpOptions, TrackStats, UpstreamProtocol};
-pub use transport::{Transport, TransportMatch, takes};
+pub use transport::{ProxyHeader, ProxyVersion, Transport, TransportMatch, takes};
 
 pub(crate) mod proto;
 mod socket;

@@ -94,7 +94,7 @@ pub(super) fn cluster_with(interner: &mut Interner, body: &Bytes) -> Result<Pars
     let transports =
         || std::iter::once(&cluster.transport).chain(cluster.transport_matches.iter().map(|m| &m.transport));
     let unsupported = transports().filter_map(|transport| match transport {
-        Transport::Raw | Transport::Tls(_) => None,
+        Transport::Raw | Transport::Tls(_) | Transport::ProxyProtocol { .. } => None,
         Transport::Unsupported(why) => Some(("".into(), why.clone())),
     });
     let unsupported = unsupported.collect();

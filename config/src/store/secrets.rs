@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use super::demand::User;
 use super::redact::{self, Redacted};
 use super::{Applied, Resource, Step, Store, check_name, parse};
-use crate::model::cluster::{Cluster, Transport};
+use crate::model::cluster::Cluster;
 use crate::model::listener::Listener;
 use crate::model::tls::proto::Trusts;
 use crate::model::tls::{ParsedSecret, SecretRef, SecretSource, WatchedFile};
@@ -273,7 +273,7 @@ pub(super) fn of_cluster(cluster: &Cluster) -> Box<[Arc<SecretRef>]> {
     let mut found = Distinct::default();
     let matches = cluster.transport_matches.iter().map(|of| &of.transport);
     for transport in matches.chain([&cluster.transport]) {
-        if let Transport::Tls(tls) = transport {
+        if let Some(tls) = transport.tls() {
             found.extend(tls.secrets());
         }
     }

@@ -196,6 +196,8 @@ fn endpoints(entry: &ClusterEntry, destination: &Destination) -> Vec<String> {
         let transport = match entry.cluster.transport_of(endpoint.metadata.as_deref()) {
             Transport::Raw => String::new(),
             Transport::Tls(_) => " (TLS)".to_owned(),
+            Transport::ProxyProtocol { tls: None, .. } => " (PROXY protocol)".to_owned(),
+            Transport::ProxyProtocol { tls: Some(_), .. } => " (PROXY protocol, TLS)".to_owned(),
             Transport::Unsupported(why) => format!(" ({} can't be run by this version: refused)", why.what),
         };
         format!("{}{dns}{transport}{subset}", at(&endpoint.target))

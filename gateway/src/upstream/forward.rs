@@ -38,6 +38,10 @@ pub async fn forward(
         timeouts: host.timeout_retry_in_request,
     };
     let keep = matched.route.as_ref().map_or(BUFFER, |route| keep(route.config.buffer_limit));
+    // What came in a header of the PROXY protocol goes on in one, whatever the manager says.
+    let connection = &exchange.flow.connection;
+    let tells = manager.add_proxy_protocol_connection_state || connection.direct_remote.is_some();
+    let client = connection.addresses().filter(|_| tells);
     let job = Job {
         flow: &mut exchange.flow,
         shared: &shared,
@@ -51,6 +55,7 @@ pub async fn forward(
         told,
         keep,
         certificates: exchange.chain.logs.want_certificates(),
+        client,
         span: exchange.span.as_ref(),
         random: exchange.random,
         tunnel: &mut exchange.tunnel,

@@ -83,6 +83,8 @@ fn copy(job: &Job<'_>, mirror: &Mirror, cluster: Arc<str>, source: Option<&Arc<S
             told: Told::default(),
             keep: 0,
             certificates: false,
+            // As Envoy's, which are nobody's.
+            client: None,
             span: None,
             random: 0,
             tunnel: &mut None,

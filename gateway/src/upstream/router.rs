@@ -1,5 +1,6 @@
 //! One request from its route to the head of its answer: tries, and between them whether there is another one.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::attempt::{Answered, Attempt, Failure, note_host};
 use super::clock::{Clock, Expiry};
 use super::codec::Codec;
 use super::outgoing::Source;
-use super::pool::{Key, Order, Pools};
+use super::pool::{Key, Order, Pools, Special};
 use super::reset::{Reason, Reset};
 use super::retrying::{Retrying, Verdict};
 use super::terminate::Terminates;
@@ -58,6 +59,8 @@ pub struct Job<'a> {
     pub keep: u64,
     /// Certificates are kept, for logs that ask for them.
     pub certificates: bool,
+    /// The client's connection, for endpoints that are told by the PROXY protocol.
+    pub client: Option<(SocketAddr, SocketAddr)>,
     /// The request's span.
     pub span: Option<&'a Span>,
     /// One for the request, for mirrors by chance.
@@ -246,10 +249,11 @@ impl Router<'_> {
             retrying.tried(host);
         }
         let wire = Codec::wire(&self.cluster.config(), self.job.flow.protocol);
+        let special = host.is_told_clients().then_some(Special { proxied: self.job.client, ..Special::default() });
         let order = Order {
             cluster: Arc::clone(&self.cluster),
             host: Arc::clone(host),
-            key: Key::new(host, wire, priority(self.job.route), None),
+            key: Key::new(host, wire, priority(self.job.route), special.map(Arc::new)),
             certificates: self.job.certificates,
         };
         let mut attempt =

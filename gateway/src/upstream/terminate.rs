@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use http::{Method, Response, StatusCode};
 use proxy::report::http::{RequestHead, UpstreamConnection};
-use proxy::upstream::{Cluster, Connected, Pick, PickError, connect};
+use proxy::upstream::{Cluster, ConnectOptions, Connected, Pick, PickError, connect};
 
 use super::attempt::note_host;
 use super::refusal;
@@ -41,10 +41,11 @@ pub(super) fn asks(job: &Job<'_>) -> Terminates {
 /// # Errors
 /// What the client is told instead.
 pub(super) async fn open(job: Job<'_>, cluster: &Arc<Cluster>) -> Result<Response<Body>, Reply> {
-    let Job { flow, options, tunnel, metadata_match, hash, .. } = job;
+    let Job { flow, options, tunnel, metadata_match, hash, certificates, client, .. } = job;
     flow.attempts = 1;
     let overflow = Reset::new(Reason::Overflow);
     let Ok(mut pending) = cluster.admit() else { return Err(refusal::reset(&overflow, flow, options)) };
+    pending.set_options(ConnectOptions { certificates, client });
     let pick = Pick { metadata_match, hash: hash.value, ..Pick::default() };
     let host = match cluster.pick(&pick) {
         Ok(host) => host,

@@ -160,6 +160,7 @@ impl Bed {
             told: Told { upstream: true, client: true, timeouts: true },
             keep: 1000,
             certificates: false,
+            client: None,
             span: None,
             random: 0,
             tunnel,

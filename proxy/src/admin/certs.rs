@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use config::model::cluster::Transport;
 use config::model::tls::{Certificates, Secret, SecretRef, ValidationSource, WatchedFile};
 use config::snapshot::Snapshot;
 use config::verify::Trust;
@@ -37,7 +36,7 @@ fn contexts(snapshot: &Snapshot) -> Vec<Value> {
     for entry in snapshot.clusters.values() {
         let matches = entry.cluster.transport_matches.iter().map(|of| &of.transport);
         for transport in matches.chain([&entry.cluster.transport]) {
-            let Transport::Tls(tls) = transport else { continue };
+            let Some(tls) = transport.tls() else { continue };
             if seen.insert(tls.id) {
                 found.push(context(snapshot, &tls.certificates, tls.validation.as_ref()));
             }

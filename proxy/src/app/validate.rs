@@ -1,5 +1,6 @@
 //! `validate`: what would become of a bootstrap file, without running it.
 
+mod http;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub struct Report {
     findings: Vec<Finding>,
     listeners: usize,
     clusters: usize,
+    http: Vec<http::HttpChain>,
 }
 
 /// One thing to know.
@@ -123,6 +125,14 @@ impl Report {
             }
             self.ignored(&resource, &entry.ignored);
         }
+        self.http = http::chains(snapshot);
+        for (route, entry) in snapshot.routes.iter() {
+            let resource = label(Kind::Route, &route.name);
+            if let Some(unsupported) = entry.config.as_ref().err().or(entry.held.as_ref()) {
+                self.unsupported(&resource, "refuses its requests", unsupported);
+            }
+            self.ignored(&resource, &entry.ignored);
+        }
         for (name, notes) in snapshot.endpoint_notes.iter() {
             self.ignored(&label(Kind::Endpoints, name), notes);
         }
@@ -161,6 +171,7 @@ impl Report {
         match format {
             Format::Text => self.findings.iter().try_for_each(|f| writeln!(out, "{f}")).and_then(|()| {
                 let (listeners, clusters) = (self.listeners, self.clusters);
+                self.http.iter().try_for_each(|chain| writeln!(out, "{chain}"))?;
                 if self.errors() == 0 {
                     writeln!(out, "OK: {listeners} listeners, {clusters} clusters")
                 } else {
@@ -176,6 +187,7 @@ impl Report {
                     "ok": self.errors() == 0,
                     "listeners": self.listeners,
                     "clusters": self.clusters,
+                    "http": self.http.iter().map(http::HttpChain::json).collect::<Vec<_>>(),
                     "errors": list(Severity::Error),
                     "not_honoured": list(Severity::NotHonoured),
                 });

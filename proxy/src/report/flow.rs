@@ -94,6 +94,14 @@ impl Flow {
             close: None,
         }
     }
+
+    /// The client and where it connected to, as a header of the PROXY protocol says it; `None` on a Unix socket.
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match (self.remote, &self.local) {
+            (Some(remote), Address::Socket(local)) => Some((remote, *local)),
+            _ => None,
+        }
+    }
 }
 
 impl Upstream {

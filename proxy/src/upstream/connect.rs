@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::cluster::Cluster;
 use super::happy;
 use super::host::Host;
+use super::introduction::Client;
 use super::outlier::{self, Outcome};
 use super::permit::{Attempt, Lease, Pending};
 use super::request::{ConnectionPermit, PooledLease};
@@ -25,6 +26,15 @@ use crate::error::{ConnectError, TlsFailure};
 use crate::metrics::ClusterStat;
 use crate::report::flow::TlsSide;
 use crate::stream::Stream;
+
+/// What a connection is opened for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ConnectOptions {
+    /// Certificates of TLS are kept, for logs that ask for them.
+    pub certificates: bool,
+    /// Whom the connection is for, where a header of the PROXY protocol tells the endpoint; `None`: ourselves.
+    pub client: Option<Client>,
+}
 
 /// A connection and its entry in the books.
 #[derive(Debug)]
@@ -59,9 +69,9 @@ pub async fn connect_before(
     if pending.is_spent() {
         return Err(ConnectError::Other);
     }
-    let keep = pending.keep_certificates;
+    let options = pending.options;
     pending.tls = None;
-    let (opened, attempt) = attempt(&cluster, host, keep, &mut pending.tls, deadline).await?;
+    let (opened, attempt) = attempt(&cluster, host, options, &mut pending.tls, deadline).await?;
     match opened {
         Ok(stream) => {
             outlier::report(&cluster, host, Outcome::Connected);
@@ -91,19 +101,18 @@ pub struct Pooled {
 
 /// Connects once for a pool, within the cluster's `connect_timeout`. The outcome counts in the statistics; outlier
 /// detection is told by whoever sends requests ([`Cluster::report`](super::Cluster::report)), as in Envoy.
-/// `certificates`: they are kept for logs.
 ///
 /// # Errors
 /// Why it failed, with what became of TLS.
 pub async fn connect_pooled(
     permit: ConnectionPermit,
     host: &Arc<Host>,
-    certificates: bool,
+    options: ConnectOptions,
 ) -> Result<Pooled, (ConnectError, Option<Box<TlsSide>>)> {
     let cluster = Arc::clone(permit.cluster());
     let limit = cluster.peek().entry().cluster.connect_timeout;
     let mut tls = None;
-    match attempt(&cluster, host, certificates, &mut tls, tokio::time::sleep(limit)).await {
+    match attempt(&cluster, host, options, &mut tls, tokio::time::sleep(limit)).await {
         Ok((Ok(stream), attempt)) => Ok(Pooled { stream, lease: PooledLease::new(attempt, permit), tls }),
         Ok((Err(error), _)) | Err(error) => Err((error, tls)),
     }
@@ -127,7 +136,7 @@ const fn blames_host(error: ConnectError) -> bool {
 async fn attempt(
     cluster: &Arc<Cluster>,
     host: &Arc<Host>,
-    keep: bool,
+    options: ConnectOptions,
     tls: &mut Option<Box<TlsSide>>,
     deadline: impl Future<Output = ()>,
 ) -> Result<(Result<Stream, ConnectError>, Attempt), ConnectError> {
@@ -140,8 +149,10 @@ async fn attempt(
     let opened = tokio::select! {
         biased;
         opened = async {
-            let socket = happy::open(host, config.socket.as_deref()).await?;
-            detail.transport.secure(socket, host, keep, tls).await
+            let mut socket = happy::open(host, config.socket.as_deref()).await?;
+            let sent = detail.transport.introduce(&mut socket, options.client).await?;
+            cluster.stats().add(ClusterStat::UpstreamCxTxBytesTotal, sent as u64);
+            detail.transport.secure(socket, host, options.certificates, tls).await
         } => opened,
         () = deadline => Err(ConnectError::Timeout),
     };

@@ -182,6 +182,11 @@ impl Host {
         self.detail.load().transport.version()
     }
 
+    /// It is told who the client is: connections of one client are not another's.
+    pub fn is_told_clients(&self) -> bool {
+        self.detail.load().transport.header().is_some()
+    }
+
     /// Connections opened now use that.
     pub fn has_transport(&self, version: &TransportVersion) -> bool {
         version.is_that_of(&self.detail.load().transport)

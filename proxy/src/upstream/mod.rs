@@ -20,6 +20,7 @@ mod happy;
 mod health;
 pub mod host;
 pub mod host_set;
+mod introduction;
 mod loads;
 mod locality;
 mod outlier;
@@ -39,7 +40,7 @@ pub use config::model::cluster::Priority;
 
 pub use cluster::{Cluster, Pick, PickError, Predicates};
 pub use clusters::Clusters;
-pub use connect::{Connected, Pooled, connect, connect_before, connect_pooled};
+pub use connect::{ConnectOptions, Connected, Pooled, connect, connect_before, connect_pooled};
 pub use host::{End, Fitness, Flag, Host};
 pub use host_set::HostSet;
 pub use outlier::Outcome;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::circuit::{Budget, Resource};
 use super::cluster::{Cluster, PickError};
+use super::connect::ConnectOptions;
 use super::host::Host;
 use crate::metrics::ClusterStat;
 use crate::report::flow::TlsSide;
@@ -19,8 +20,8 @@ pub struct Pending {
     cluster: Arc<Cluster>,
     /// Not yet turned into a lease.
     held: bool,
-    /// Certificates are kept for logs.
-    pub(super) keep_certificates: bool,
+    /// What connections are opened for.
+    pub(super) options: ConnectOptions,
     /// What became of TLS in the last attempt.
     pub(super) tls: Option<Box<TlsSide>>,
 }
@@ -39,7 +40,7 @@ impl Pending {
         }
         cluster.stats().inc(ClusterStat::UpstreamRqPendingTotal);
         cluster.stats().inc(ClusterStat::UpstreamRqPendingActive);
-        Ok(Self { cluster: Arc::clone(cluster), held: true, keep_certificates: false, tls: None })
+        Ok(Self { cluster: Arc::clone(cluster), held: true, options: ConnectOptions::default(), tls: None })
     }
 
     /// The cluster it is for.
@@ -47,9 +48,9 @@ impl Pending {
         &self.cluster
     }
 
-    /// Certificates of TLS are to be kept, for logs that ask for them.
-    pub fn keep_certificates(&mut self, keep: bool) {
-        self.keep_certificates = keep;
+    /// What it is for.
+    pub fn set_options(&mut self, options: ConnectOptions) {
+        self.options = options;
     }
 
     /// What became of TLS in the last attempt, where there was any.

@@ -1,14 +1,18 @@
-//! How bytes go on to an endpoint: plain, or over TLS. Chosen for each host when the hosts of a cluster are sorted, by
+//! How bytes go on to an endpoint: plain, or over TLS, behind a header of the PROXY protocol or not. Chosen for each host when the hosts of a cluster are sorted, by
 //! `transport_socket_matches`; a connection only looks it up.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 
-use config::model::cluster::{Cluster as Config, Transport as Configured, takes};
+use config::model::cluster::{Cluster as Config, ProxyHeader, Transport as Configured, takes};
 use config::model::metadata::{Fields, Metadata};
+use config::model::tls::UpstreamTls;
+use tokio::io::AsyncWriteExt;
 
 use super::clusters::Shared;
 use super::host::Host;
+use super::introduction::{self, Client};
 use crate::error::{ConnectError, TlsFailure};
 use crate::metrics::{Registry, Scope, SslFactoryStat, SslStat};
 use crate::report::flow::TlsSide;
@@ -25,6 +29,8 @@ pub(crate) enum Transport {
     Raw,
     /// TLS.
     Tls(Arc<Upstream>),
+    /// A header of the PROXY protocol, then TLS or plain bytes.
+    Introduced(Arc<ProxyHeader>, Option<Arc<Upstream>>),
     /// Not at all: a transport socket that this version can't run.
     Unsupported,
 }
@@ -40,27 +46,32 @@ pub(crate) struct Upstream {
 
 impl PartialEq for Transport {
     fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Tls(a), Self::Tls(b)) => Arc::ptr_eq(a, b),
-            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
-        }
+        let same_tls = match (self.tls(), other.tls()) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (a, b) => a.is_none() == b.is_none(),
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other) && same_tls && self.header() == other.header()
     }
 }
 
 /// With what a host is spoken to at one moment: new connections differ from old ones where this does.
 #[derive(Clone, Debug)]
-pub struct TransportVersion(Option<(Arc<ClientContext>, u64)>);
+pub struct TransportVersion {
+    tls: Option<(Arc<ClientContext>, u64)>,
+    header: Option<Arc<ProxyHeader>>,
+}
 
 impl TransportVersion {
     /// A connection opened now would use the same configuration, certificate and trust.
     pub(super) fn is_that_of(&self, transport: &Transport) -> bool {
-        match (&self.0, transport) {
-            (None, Transport::Raw | Transport::Unsupported) => true,
-            (Some((context, version)), Transport::Tls(tls)) => {
+        let same_tls = match (&self.tls, transport.tls()) {
+            (None, None) => true,
+            (Some((context, version)), Some(tls)) => {
                 Arc::ptr_eq(context, &tls.context) && *version == tls.context.version()
             }
             _ => false,
-        }
+        };
+        same_tls && self.header.as_ref() == transport.header()
     }
 }
 
@@ -99,21 +110,53 @@ impl Transport {
         match transport {
             Configured::Raw => Self::Raw,
             Configured::Unsupported(_) => Self::Unsupported,
-            Configured::Tls(tls) => {
-                let context = contexts.client(tls);
-                let (stats, factory) = registry.cluster_ssl(stat_name);
-                context.tell(&factory);
-                Self::Tls(Arc::new(Upstream { context, stats, factory, contexts: Arc::clone(contexts) }))
+            Configured::Tls(tls) => Self::Tls(Upstream::new(tls, stat_name, registry, contexts)),
+            Configured::ProxyProtocol { header, tls } => {
+                let tls = tls.as_ref().map(|tls| Upstream::new(tls, stat_name, registry, contexts));
+                Self::Introduced(Arc::clone(header), tls)
             }
         }
     }
 
+    /// TLS, where it is spoken.
+    pub(super) fn tls(&self) -> Option<&Arc<Upstream>> {
+        match self {
+            Self::Tls(tls) | Self::Introduced(_, Some(tls)) => Some(tls),
+            Self::Raw | Self::Introduced(_, None) | Self::Unsupported => None,
+        }
+    }
+
+    /// What is said before all else.
+    pub(super) fn header(&self) -> Option<&Arc<ProxyHeader>> {
+        match self {
+            Self::Introduced(header, _) => Some(header),
+            Self::Raw | Self::Tls(_) | Self::Unsupported => None,
+        }
+    }
+
+    /// Says who the client is, where the endpoint is to know: comes before [`secure`](Self::secure). No deadline is kept
+    /// here. Returns the bytes sent.
+    ///
+    /// # Errors
+    /// [`ConnectError::Other`]: the connection broke.
+    pub(super) async fn introduce(&self, socket: &mut Stream, client: Option<Client>) -> Result<usize, ConnectError> {
+        let Some(config) = self.header() else { return Ok(0) };
+        let own = socket.local_addr().zip(socket.peer_addr());
+        let failed = |error: io::Error| {
+            tracing::debug!(%error, "no PROXY protocol header was sent");
+            ConnectError::Other
+        };
+        let header = introduction::header(config, client, own).map_err(failed)?;
+        socket.write_all(&header).await.map_err(failed)?;
+        Ok(header.len())
+    }
+
     /// What connections opened now use.
     pub(super) fn version(&self) -> TransportVersion {
-        TransportVersion(match self {
-            Self::Raw | Self::Unsupported => None,
-            Self::Tls(tls) => Some((Arc::clone(&tls.context), tls.context.version())),
-        })
+        TransportVersion {
+            tls: self.tls().map(|tls| (Arc::clone(&tls.context), tls.context.version())),
+            header: self.header().cloned(),
+        }
     }
 
     /// Makes of a connected socket what the host is spoken to over. No deadline is kept here. `side` gets what became of
@@ -129,15 +172,22 @@ impl Transport {
         side: &mut Option<Box<TlsSide>>,
     ) -> Result<Stream, ConnectError> {
         match self {
-            Self::Raw => Ok(socket),
+            Self::Raw | Self::Introduced(_, None) => Ok(socket),
             Self::Unsupported => Err(ConnectError::Transport),
             // Its state is large, and a plain connection does without.
-            Self::Tls(tls) => Box::pin(tls.connect(socket, host, keep, side)).await,
+            Self::Tls(tls) | Self::Introduced(_, Some(tls)) => Box::pin(tls.connect(socket, host, keep, side)).await,
         }
     }
 }
 
 impl Upstream {
+    fn new(tls: &Arc<UpstreamTls>, stat_name: &str, registry: &Registry, contexts: &Arc<Contexts>) -> Arc<Self> {
+        let context = contexts.client(tls);
+        let (stats, factory) = registry.cluster_ssl(stat_name);
+        context.tell(&factory);
+        Arc::new(Self { context, stats, factory, contexts: Arc::clone(contexts) })
+    }
+
     async fn connect(
         &self,
         socket: Stream,

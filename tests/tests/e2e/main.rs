@@ -3,6 +3,7 @@
 mod access_log;
 mod admin;
 mod handshake;
+mod introduced;
 mod limits;
 mod proxy_protocol;
 mod refused;

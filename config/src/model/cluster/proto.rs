@@ -182,7 +182,9 @@ fn check_alpn<'a>(
     mut transports: impl Iterator<Item = &'a Transport>,
 ) -> Result<(), Rejection> {
     let by_alpn = http.is_some_and(|http| http.protocol == UpstreamProtocol::Auto);
-    if by_alpn && transports.any(|transport| matches!(transport, Transport::Raw)) {
+    if by_alpn
+        && transports.any(|transport| matches!(transport, Transport::Raw | Transport::ProxyProtocol { tls: None, .. }))
+    {
         let why = format!("ALPN configured for cluster {name} which has a non-ALPN transport socket");
         return Err(cx.reject("typed_extension_protocol_options", why));
     }

@@ -14,8 +14,43 @@ pub enum Transport {
     Raw,
     /// TLS.
     Tls(Arc<UpstreamTls>),
+    /// A header of the PROXY protocol before all else.
+    ProxyProtocol {
+        /// What it says.
+        header: Arc<ProxyHeader>,
+        /// TLS after it; `None`: plain bytes.
+        tls: Option<Arc<UpstreamTls>>,
+    },
     /// A transport socket that this version can't run: connections are refused, never sent in the clear.
     Unsupported(Unsupported),
+}
+
+/// A header of the PROXY protocol (`core.v3.ProxyProtocolConfig`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyHeader {
+    /// Its version.
+    pub version: ProxyVersion,
+    /// `added_tlvs`: type and value, in order; together short enough for the header. Version 1 has none.
+    pub tlvs: Box<[(u8, Box<[u8]>)]>,
+}
+
+/// Of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// One line of text.
+    V1,
+    /// Binary.
+    V2,
+}
+
+impl Transport {
+    /// TLS, where it is spoken.
+    pub fn tls(&self) -> Option<&Arc<UpstreamTls>> {
+        match self {
+            Self::Tls(tls) | Self::ProxyProtocol { tls: Some(tls), .. } => Some(tls),
+            Self::Raw | Self::ProxyProtocol { tls: None, .. } | Self::Unsupported(_) => None,
+        }
+    }
 }
 
 /// One of `transport_socket_matches`: endpoints whose metadata `envoy.transport_socket_match` holds all these fields are
@@ -34,7 +69,7 @@ impl Cluster {
     /// Some endpoints are reached over TLS without a look at their certificates.
     pub fn trusts_anyone(&self) -> bool {
         let all = self.transport_matches.iter().map(|of| &of.transport).chain([&self.transport]);
-        all.into_iter().any(|transport| matches!(transport, Transport::Tls(tls) if tls.validation.is_none()))
+        all.into_iter().any(|transport| transport.tls().is_some_and(|tls| tls.validation.is_none()))
     }
 
     /// How an endpoint with this metadata is reached: as the first match says whose fields are all in it.

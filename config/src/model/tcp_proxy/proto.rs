@@ -67,7 +67,11 @@ pub(crate) fn tcp_proxy(
     cx.ignore("on_demand", &on_demand, "a cluster that is not there is not asked for");
     cx.ignore("downstream_idle_timeout", &downstream_idle_timeout, "idle_timeout covers both directions");
     cx.ignore("upstream_idle_timeout", &upstream_idle_timeout, "idle_timeout covers both directions");
-    cx.ignore("proxy_protocol_tlvs", &proxy_protocol_tlvs, "no PROXY protocol header is sent upstream");
+    cx.ignore(
+        "proxy_protocol_tlvs",
+        &proxy_protocol_tlvs,
+        "a header sent upstream has the added_tlvs of its transport socket only",
+    );
     cx.ignore("check_drain_close", &check_drain_close.filter(|f| f.value), "connections live on while draining");
     let jitter = max_downstream_connection_duration_jitter_percentage;
     cx.ignore("max_downstream_connection_duration_jitter_percentage", &jitter, "the duration is kept exactly");

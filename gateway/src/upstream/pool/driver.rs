@@ -11,7 +11,9 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::metrics::ClusterStat;
 use proxy::report::http::{Protocol, UpstreamConnection};
-use proxy::upstream::{self, ConnectionEnd, ConnectionPermit, Pooled, TransportVersion, connect_pooled};
+use proxy::upstream::{
+    self, ConnectOptions, ConnectionEnd, ConnectionPermit, Pooled, TransportVersion, connect_pooled,
+};
 use tokio::sync::watch;
 use tokio::time::{sleep_until, timeout};
 
@@ -45,7 +47,9 @@ pub(super) async fn run(pools: Arc<Pools>, order: Order, permit: ConnectionPermi
     let drained = order.host.drained();
     let transport = order.host.transport_version();
     let started = Instant::now();
-    let connected = connect_pooled(permit, &order.host, order.certificates).await;
+    let client = order.key.special.as_deref().and_then(|special| special.proxied);
+    let options = ConnectOptions { certificates: order.certificates, client };
+    let connected = connect_pooled(permit, &order.host, options).await;
     let life = Life { pools, order, drained };
     match connected {
         Ok(pooled) => life.established(pooled, started, transport).await,

@@ -23,7 +23,7 @@ use proxy::upstream::{Cluster, Host};
 use tokio::sync::oneshot;
 
 use self::entry::{Entry, Ready};
-pub(crate) use self::key::{Key, Wire};
+pub(crate) use self::key::{Key, Special, Wire};
 pub(crate) use self::link::{Conduit, Link, Sender};
 use super::codec::Codec;
 use super::outgoing::Outgoing;

@@ -30,6 +30,40 @@ fn all_is_well() {
     assert_eq!(String::from_utf8(out).unwrap(), "OK: 1 listeners, 1 clusters\n");
 }
 
+const HTTP: &str = "
+static_resources:
+  listeners:
+  - name: in
+    address: {socket_address: {address: 127.0.0.1, port_value: 10001}}
+    filter_chains:
+    - name: web
+      filters:
+      - name: hcm
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: t
+          route_config: {name: all, virtual_hosts: [{name: v, domains: ['*'], routes: [{match: {prefix: /}, direct_response: {status: 200}}]}]}
+          http_filters:
+          - {name: cross, typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors}}
+          - {name: router, typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+";
+
+#[test]
+fn http_is_told_by_chain() {
+    let report = report(bootstrap_file::parse("test", HTTP));
+    let print = |format| {
+        let mut out = Vec::new();
+        report.print(format, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    };
+    let chain = r#"HTTP: listener "in" chain "web": filters: cross; routes "all": 1 virtual hosts, 1 routes"#;
+    assert_eq!(print(Format::Text), format!("{chain}\nOK: 1 listeners, 0 clusters\n"));
+    let json: Value = serde_json::from_str(&print(Format::Json)).unwrap();
+    let expected = json!({"listener": "in", "chain": "web", "filters": ["cross"], "route_config": "all",
+        "virtual_hosts": 1, "routes": 1});
+    assert_eq!(json["http"], json!([expected]));
+}
+
 #[test]
 fn errors_and_fields_are_named() {
     let (findings, verdict) = validate(&GOOD.replace("port_value: 10001", "port_value: 70000"));

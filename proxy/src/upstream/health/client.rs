@@ -12,7 +12,6 @@ use tokio::task::AbortHandle;
 
 use crate::upstream::connect::open;
 use crate::upstream::host::Host;
-use crate::upstream::transport::Transport;
 
 /// What an answer's head may need.
 const HEAD: usize = 64 * 1024;
@@ -47,7 +46,7 @@ impl Target<'_> {
         http2: bool,
     ) -> Option<()> {
         if http2 {
-            let scheme = if matches!(self.host.detail().transport, Transport::Tls(_)) { "https" } else { "http" };
+            let scheme = if self.host.detail().transport.tls().is_some() { "https" } else { "http" };
             let uri = Uri::builder().scheme(scheme).authority(authority.as_bytes()).path_and_query(path);
             *request.uri_mut() = uri.build().ok()?;
         } else {
@@ -61,8 +60,10 @@ impl Target<'_> {
 impl Client {
     /// Connects; `None` when that fails.
     pub(super) async fn open(target: &Target<'_>, http2: bool) -> Option<Self> {
-        let socket = open(&target.address, target.options).await.ok()?;
-        let stream = target.host.detail().transport.secure(socket, target.host, false, &mut None).await.ok()?;
+        let mut socket = open(&target.address, target.options).await.ok()?;
+        let transport = &target.host.detail().transport;
+        transport.introduce(&mut socket, None).await.ok()?;
+        let stream = transport.secure(socket, target.host, false, &mut None).await.ok()?;
         let io = TokioIo::new(stream);
         let (sender, driver) = if http2 {
             let mut builder = http2::Builder::new(TokioExecutor::new());

@@ -69,8 +69,10 @@ impl<'a> Prober<'a> {
 
     /// Connects as traffic does, over TLS where the host is reached so.
     async fn open(&self) -> Result<Stream, ConnectError> {
-        let socket = open(&self.address, self.options).await?;
-        self.host.detail().transport.secure(socket, self.host, false, &mut None).await
+        let mut socket = open(&self.address, self.options).await?;
+        let transport = &self.host.detail().transport;
+        transport.introduce(&mut socket, None).await?;
+        transport.secure(socket, self.host, false, &mut None).await
     }
 
     /// The connection is given back when it was used for more than connecting: a mere connect is tried anew each time.

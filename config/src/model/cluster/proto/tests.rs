@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::model::cluster::{
     CircuitBreakers, Discovery, DnsFamily, HappyEyeballs, HashFunction, IpFamily, LbPolicy, OutlierDetection, Probe,
-    RetryBudget, RingHash, SubsetFallback, Thresholds,
+    ProxyHeader, ProxyVersion, RetryBudget, RingHash, SubsetFallback, Thresholds,
 };
 use crate::model::testing::{self, address, filter, merge, path, paths};
 use crate::store::{Parsed, parse_cluster};
@@ -198,6 +198,49 @@ fn a_socket_that_cannot_be_run_is_never_raw() {
 
     let original_dst = parse(json!({"type": "ORIGINAL_DST", "lbPolicy": "CLUSTER_PROVIDED"})).unwrap();
     assert!(matches!(original_dst.value.transport, Transport::Unsupported(_)));
+}
+
+#[test]
+fn a_proxy_protocol_header_before_all_else() {
+    let raw = filter("t", "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer", json!({}));
+    let tls = filter("t", "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext", json!({}));
+    let quic = filter("t", "envoy.extensions.transport_sockets.quic.v3.QuicUpstreamTransport", json!({}));
+    let outer = |config: Value| {
+        filter("t", "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport", config)
+    };
+    let of = |config: Value, inner: &Value| {
+        parse(json!({"transportSocket": outer(json!({"config": config, "transportSocket": inner}))}))
+    };
+    let header = |version, tlvs: Vec<(u8, Box<[u8]>)>| Arc::new(ProxyHeader { version, tlvs: tlvs.into() });
+
+    let parsed = of(json!({}), &raw).unwrap();
+    let expected = Transport::ProxyProtocol { header: header(ProxyVersion::V1, Vec::new()), tls: None };
+    assert_eq!((parsed.value.transport, parsed.ignored.len()), (expected, 0));
+
+    let all = json!({"version": "V2", "passThroughTlvs": {}, "addedTlvs": [{"type": 234, "value": "YWI="}]});
+    let parsed = of(all, &tls).unwrap();
+    assert_eq!(paths(&parsed.ignored), ["transport_socket.typed_config.config.pass_through_tlvs"]);
+    assert!(parsed.value.trusts_anyone());
+    let Transport::ProxyProtocol { header: found, tls: Some(_) } = parsed.value.transport else { panic!("no TLS") };
+    assert_eq!(found, header(ProxyVersion::V2, vec![(234, b"ab".as_slice().into())]));
+
+    let matches = json!([{"name": "m", "transportSocket": outer(json!({"transportSocket": raw}))}]);
+    let matched = good(json!({"transportSocketMatches": matches}));
+    assert!(matches!(matched.transport_matches[0].transport, Transport::ProxyProtocol { tls: None, .. }));
+
+    // Never sent without what was asked for.
+    let format = json!({"addedTlvs": [{"type": 1, "formatString": {"textFormatSource": {"inlineString": "x"}}}]});
+    let long = json!({"addedTlvs": [{"type": 1, "value": "A".repeat(4 * 22_000)}]});
+    let again = outer(json!({"transportSocket": raw}));
+    for (config, inner) in [(json!({}), &quic), (json!({}), &again), (format, &raw), (long, &raw)] {
+        let parsed = of(config, inner).unwrap();
+        assert!(matches!(parsed.value.transport, Transport::Unsupported(_)), "{:?}", parsed.value.transport);
+    }
+
+    assert!(parse(json!({"transportSocket": outer(json!({}))})).is_err());
+    assert!(of(json!({"addedTlvs": [{"type": 256, "value": "YQ=="}]}), &raw).is_err());
+    assert!(of(json!({"addedTlvs": [{"type": 1}]}), &raw).is_err());
+    assert!(of(json!({"passThroughTlvs": {"tlvType": [256]}}), &raw).is_err());
 }
 
 #[test]

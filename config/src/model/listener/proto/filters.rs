@@ -106,7 +106,7 @@ fn proxy_protocol(cx: &mut Context, body: &[u8]) -> Result<ProxyProtocol, Reject
     cx.ignore("rules", &rules, "TLVs are skipped");
     if let Some(ProxyProtocolPassThroughTlVs { match_type, tlv_type }) = pass_through_tlvs {
         immaterial((match_type, tlv_type), "reported as a whole");
-        cx.note("pass_through_tlvs", "no PROXY protocol header is sent upstream");
+        cx.note("pass_through_tlvs", "TLVs are not kept for a header sent upstream");
     }
     immaterial(tlv_location, "goes with rules");
     let (mut v1, mut v2) = (true, true);
