@@ -38,7 +38,7 @@ fn like_the_fixture() -> Held {
     for (index, def) in ClusterStat::DEFS.iter().enumerate().filter(|(_, def)| def.when_used) {
         if def.name.starts_with("health_check.") || def.name.starts_with("outlier_detection.") {
             clusters[0].touch(index);
-        } else if def.name.contains(".remaining_") {
+        } else if def.name.contains("default.remaining_") {
             clusters[1].touch(index);
         }
     }
