@@ -32,6 +32,6 @@ pub const GATEWAY: Role = Role {
     about: "Lets the world into a mesh, over HTTP, TLS and TCP (Kuma's built-in gateway). In the place of kuma-dp and \
             Envoy.",
     zone: None,
-    http: Some(http::Server::install),
+    http: Some(http::Server::install_gateway),
     extra: &[reach::COMMAND],
 };

@@ -38,6 +38,8 @@ pub struct Chain {
     pub pools: Arc<Pools>,
     /// Our own address, told in the place of a loopback one.
     pub(super) own_ip: IpAddr,
+    /// As [`Place::hosts`].
+    hosts: Box<[Arc<str>]>,
     routes: Routes,
     agent: Option<Agent>,
 }
@@ -52,12 +54,14 @@ pub(super) struct Agent {
 }
 
 /// Where a connection manager stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     /// Its chain ends TLS.
     pub(super) tls: bool,
     /// Its listener is for traffic out.
     pub(super) egress: bool,
+    /// Hosts that its certificate is for, exact or `*.suffix`; others get 421. None: any host will do.
+    pub(super) hosts: Box<[Arc<str>]>,
 }
 
 /// What all connection managers of a process share.
@@ -78,7 +82,7 @@ pub(super) struct Node {
 impl Chain {
     pub(super) fn new(
         manager: &Arc<Manager>,
-        Place { tls, egress }: Place,
+        Place { tls, egress, hosts }: Place,
         shared: &Shared,
         (common, routes): (&Common, Routes),
     ) -> Arc<Self> {
@@ -88,12 +92,37 @@ impl Chain {
         let agent = manager.add_user_agent.then(|| Agent::of(&common.node)).flatten();
         let (pools, own_ip) = (Arc::clone(&common.pools), common.own_ip);
         let filters = filter::Chain::compile(&manager.filters, &manager.stat_prefix, shared);
-        Arc::new(Self { manager: Arc::clone(manager), stats, tls, logs, filters, tracer, pools, own_ip, routes, agent })
+        Arc::new(Self {
+            manager: Arc::clone(manager),
+            stats,
+            tls,
+            logs,
+            filters,
+            tracer,
+            pools,
+            own_ip,
+            hosts,
+            routes,
+            agent,
+        })
     }
 
     /// The routes in force.
     pub(super) fn routes(&self) -> Current {
         self.routes.current()
+    }
+
+    /// Whether a request for this host, without a port, came to the right place.
+    pub(super) fn is_host(&self, host: &[u8]) -> bool {
+        let host = host.strip_suffix(b".").unwrap_or(host);
+        let is = |name: &Arc<str>| match name.as_bytes().strip_prefix(b"*") {
+            Some(end) => {
+                let at = host.len().checked_sub(end.len());
+                at.is_some_and(|at| (at > 0 || end.is_empty()) && host[at..].eq_ignore_ascii_case(end))
+            }
+            None => host.eq_ignore_ascii_case(name.as_bytes()),
+        };
+        self.hosts.is_empty() || self.hosts.iter().any(is)
     }
 
     /// What `add_user_agent` tells.

@@ -1,11 +1,12 @@
 //! One connection: which HTTP it speaks, and what drives it until its end.
 
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use config::model::hcm::Codec;
+use config::model::hcm::{Codec, CommonHttp};
 use proxy::control::Kill;
 use proxy::error::CloseReason;
 use proxy::http::HttpConnection;
@@ -25,7 +26,7 @@ pub(super) async fn serve(chain: Arc<Chain>, connection: HttpConnection) -> Clos
     let (context, stream, head) = Context::new(chain, connection);
     let counted = Counted::new(&context);
     let limits = &context.chain.manager.common;
-    context.control.establish(context.flow.start, limits.idle_timeout, limits.max_connection_duration);
+    context.control.establish(context.flow.start, limits.idle_timeout, lifetime(limits));
     let mut io = Io::new(stream, head.into_vec(), Arc::clone(&context));
     let reason = match choose(&context, alpn.as_deref(), &mut io).await {
         Err(reason) => reason,
@@ -35,6 +36,12 @@ pub(super) async fn serve(chain: Arc<Chain>, connection: HttpConnection) -> Clos
     context.set_gone();
     counted.end(&reason);
     reason
+}
+
+/// `max_connection_duration` with its jitter, which is only ever more.
+fn lifetime(limits: &CommonHttp) -> Option<Duration> {
+    let more = fastrand::f64() * limits.max_connection_duration_jitter / 100.0;
+    limits.max_connection_duration.map(|max| max.mul_f64(1.0 + more))
 }
 
 /// Whether HTTP/2 is spoken (Envoy's codec `AUTO`: ALPN, else what the first bytes are).
@@ -60,7 +67,8 @@ async fn choose(context: &Context, alpn: Option<&[u8]>, io: &mut Io) -> Result<b
             }
             match ready!(io.poll_hold(cx)) {
                 Ok(0) => return Poll::Ready(Err(CloseReason::Done)),
-                Ok(_) => {}
+                // What may become a preface is a head that is awaited.
+                Ok(_) => context.begin_head(),
                 Err(_) => return Poll::Ready(Err(CloseReason::DownstreamReset)),
             }
         }
@@ -99,7 +107,22 @@ fn ended(context: &Context) -> Option<CloseReason> {
 pub(super) fn reason(context: &Context, ended: Result<(), hyper::Error>) -> CloseReason {
     let Err(error) = ended else { return CloseReason::Done };
     tracing::debug!(id = context.flow.id, %error, "HTTP connection ended");
+    if is_misconduct(&error) {
+        context.chain.stats.inc(HttpStat::DownstreamCxProtocolError);
+    }
     CloseReason::DownstreamReset
+}
+
+/// The HTTP/2 codec has ended the connection for what the client sent.
+fn is_misconduct(error: &hyper::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(h2) = cause.downcast_ref::<h2::Error>() {
+            return h2.is_library();
+        }
+        source = cause.source();
+    }
+    false
 }
 
 /// The connection in the statistics of its connection manager.

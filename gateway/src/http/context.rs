@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use proxy::control::Control;
+use proxy::control::{Control, Kill};
 use proxy::http::HttpConnection;
 use proxy::lifecycle::drain::Watch;
 use proxy::report::flow::Flow;
@@ -13,6 +13,7 @@ use proxy::shared::Shared;
 
 use super::chain::Chain;
 use super::h1::head::Refusal;
+use super::h2_watch::Resets;
 
 /// One connection, as its requests see it.
 pub(super) struct Context {
@@ -35,6 +36,9 @@ pub(super) struct Context {
     heads: AtomicU32,
     /// The last of them asks for another protocol: nobody has judged what comes behind it.
     raw: AtomicBool,
+    /// The client does what nobody needs to.
+    abused: AtomicBool,
+    resets: Mutex<Resets>,
     phase: AtomicU8,
     orders: Mutex<Orders>,
 }
@@ -46,6 +50,8 @@ pub(super) enum Phase {
     Open,
     /// The rest of a head.
     Head,
+    /// The end of the requests under way; a deadline stands.
+    Leaving,
     /// The client's end, ours being sent.
     Lingering,
     /// Nothing.
@@ -65,6 +71,7 @@ struct Orders {
 impl Context {
     pub(super) fn new(chain: Arc<Chain>, connection: HttpConnection) -> (Arc<Self>, proxy::stream::Stream, Box<[u8]>) {
         let HttpConnection { stream, head, flow, shared, stats: _, control, drain } = connection;
+        let resets = Mutex::new(Resets::new(&chain.manager.http2, Instant::now()));
         let context = Self {
             chain,
             flow,
@@ -78,6 +85,8 @@ impl Context {
             client_closes: AtomicBool::new(false),
             heads: AtomicU32::new(0),
             raw: AtomicBool::new(false),
+            abused: AtomicBool::new(false),
+            resets,
             phase: AtomicU8::new(0),
             orders: Mutex::default(),
         };
@@ -174,6 +183,42 @@ impl Context {
         self.control.set_deadline(now, self.chain.head_timeout());
     }
 
+    /// A header block of HTTP/2 is under way, or not any more. While it is, nothing else comes through.
+    pub(super) fn block(&self, open: bool) {
+        match self.phase() {
+            Phase::Open if open => {
+                self.set_phase(Phase::Head);
+                self.control.set_deadline(Instant::now(), self.chain.head_timeout());
+            }
+            Phase::Head if !open => {
+                self.set_phase(Phase::Open);
+                self.control.forgive_deadline();
+            }
+            Phase::Open | Phase::Head | Phase::Leaving | Phase::Lingering | Phase::Over => {}
+        }
+    }
+
+    /// The client has reset so many streams.
+    pub(super) fn reset(&self, streams: u32) {
+        if streams == 0 {
+            return;
+        }
+        let (options, now) = (&self.chain.manager.http2, Instant::now());
+        let may = {
+            let mut resets = self.resets.lock().unwrap_or_else(PoisonError::into_inner);
+            (0..streams).all(|_| resets.take(options, now))
+        };
+        if !may && !self.abused.swap(true, Ordering::Relaxed) {
+            // Wakes whoever drives the connection.
+            self.control.kill(Kill::Deadline);
+        }
+    }
+
+    /// Whether the connection ends for what the client does.
+    pub(super) fn is_abused(&self) -> bool {
+        self.abused.load(Ordering::Relaxed)
+    }
+
     /// When the head under way, or the last one, began, where it did not come as a whole.
     pub(super) fn head_begun(&self) -> Option<Instant> {
         self.orders().begun.take()
@@ -206,7 +251,8 @@ impl Context {
         match self.phase.load(Ordering::Relaxed) {
             0 => Phase::Open,
             1 => Phase::Head,
-            2 => Phase::Lingering,
+            2 => Phase::Leaving,
+            3 => Phase::Lingering,
             _ => Phase::Over,
         }
     }

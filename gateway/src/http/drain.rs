@@ -20,6 +20,7 @@ pub(super) fn closes(live: &Live, status: StatusCode, upgraded: bool) -> bool {
     // A client that sends nonsense may have sent more of it (`ActiveStream::sendLocalReply`).
     let nonsense = http1 && status == StatusCode::BAD_REQUEST && flow.upstream.is_none();
     let asked = http1 && (wants_close(live) || stays_http(context, upgraded));
+    let asked = asked || (http1 && is_cut_off(live, status));
     if !(asked || nonsense || is_drained(context) || has_had_enough(context) || is_overloaded(context)) {
         return false;
     }
@@ -29,6 +30,11 @@ pub(super) fn closes(live: &Live, status: StatusCode, upgraded: bool) -> bool {
 
 fn wants_close(live: &Live) -> bool {
     live.context.client_closes()
+}
+
+/// A body that is refused for its size would have to be read to its end before anything else.
+fn is_cut_off(live: &Live, status: StatusCode) -> bool {
+    status == StatusCode::PAYLOAD_TOO_LARGE && live.exchange.flow.upstream.is_none() && !live.limits.is_received()
 }
 
 /// A request for another protocol that did not get it: the bytes behind it came past the gate, and are no request.

@@ -2,7 +2,7 @@
 //! (`ConnectionManagerUtility::mutateRequestHeaders`).
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use config::model::address::Address;
 use config::model::hcm::{ForwardProto, OriginalIp, SchemeHeader, TrustedProxies};
@@ -132,7 +132,9 @@ fn detect(chain: &Chain, flow: &mut HttpFlow, peer: Option<SocketAddr>) -> Resul
 /// Appends the peer to `x-forwarded-for`; from the same host, our own address.
 fn append_peer(chain: &Chain, headers: &mut HeaderMap, peer: Option<SocketAddr>) {
     let Some(ip) = peer.map(|peer| peer.ip()) else { return };
-    let ip = match if ip.is_loopback() { chain.own_ip } else { ip } {
+    // Only these two are loopback's to Envoy (`Network::Utility::isLoopbackAddress`).
+    let loopback = ip == Ipv4Addr::LOCALHOST || ip == Ipv6Addr::LOCALHOST;
+    let ip = match if loopback { chain.own_ip } else { ip } {
         IpAddr::V4(v4) if chain.manager.represent_ipv4_as_mapped => IpAddr::V6(v4.to_ipv6_mapped()),
         other => other,
     };

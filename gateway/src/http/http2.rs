@@ -17,6 +17,15 @@ use super::context::{Context, Phase};
 use super::io::Io;
 use super::service::Requests;
 
+/// Bytes of an answer that wait for the client, of each stream.
+const SEND_BUFFER: usize = 256 * 1024;
+/// Streams that are reset before anybody has looked at them. Those that somebody has are counted against
+/// `stream_reset_burst`.
+const PENDING_RESETS: usize = 50;
+/// Streams that we reset since what the client sent on them was no HTTP. Envoy ends the connection with the first, but
+/// for `stream_error_on_invalid_http_message`.
+const BAD_STREAMS: usize = 100;
+
 type Hyper = Connection<TokioIo<Io>, Requests, TokioExecutor>;
 
 /// Serves it until it is over.
@@ -45,12 +54,19 @@ fn start(context: &Arc<Context>, io: Io) -> Hyper {
         .max_concurrent_streams(options.max_concurrent_streams)
         .initial_stream_window_size(options.initial_stream_window_size)
         .initial_connection_window_size(options.initial_connection_window_size)
-        .max_header_list_size(manager.max_request_headers_kb.saturating_mul(1024));
+        .max_header_list_size(manager.max_request_headers_kb.saturating_mul(1024))
+        .header_table_size(options.hpack_table_size)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_local_error_reset_streams(BAD_STREAMS);
     if options.allow_connect {
         builder.enable_connect_protocol();
     }
     if let Some(keepalive) = &options.keepalive {
-        builder.keep_alive_interval(keepalive.interval).keep_alive_timeout(keepalive.timeout);
+        // Envoy's jitter is only ever more.
+        let jitter = 1.0 + fastrand::f64() * keepalive.interval_jitter / 100.0;
+        let interval = keepalive.interval.map(|interval| interval.mul_f64(jitter));
+        builder.keep_alive_interval(interval).keep_alive_timeout(keepalive.timeout);
     }
     builder.serve_connection(TokioIo::new(io), Requests(Arc::clone(context)))
 }
@@ -64,6 +80,11 @@ struct Driver {
 impl Driver {
     fn poll(&mut self, cx: &mut Task<'_>) -> Poll<CloseReason> {
         self.context.control.watch(cx);
+        if self.context.is_abused() {
+            self.context.chain.stats.inc(HttpStat::DownstreamCxProtocolError);
+            tracing::debug!(id = self.context.flow.id, "the client resets too many streams");
+            return Poll::Ready(CloseReason::DownstreamReset);
+        }
         if let Some(kill) = self.context.control.kill_code()
             && let Some(reason) = self.killed(kill)
         {
@@ -95,9 +116,19 @@ impl Driver {
                 stats.inc(HttpStat::DownstreamCxDelayedCloseTimeout);
                 context.set_phase(Phase::Over);
             }
+            // What comes behind a header block that does not end is never seen.
+            Kill::Deadline if context.phase() == Phase::Head => {
+                stats.inc(HttpStat::DownstreamRqHeaderTimeout);
+                return Some(CloseReason::IdleTimeout);
+            }
             // A client that does not answer the GOAWAY's PING has no say any more.
             Kill::Deadline if context.active() == 0 => return Some(CloseReason::IdleTimeout),
-            Kill::Deadline => context.control.pardon(kill),
+            Kill::Deadline => {
+                context.control.pardon(kill);
+                if context.phase() == Phase::Leaving {
+                    context.control.set_deadline(Instant::now(), Some(context.chain.manager.drain_timeout));
+                }
+            }
             Kill::Idle => {
                 context.control.pardon(kill);
                 if context.active() == 0 && !self.going_away {
@@ -116,6 +147,7 @@ impl Driver {
 
     fn end_soon(&mut self) {
         self.go_away();
+        self.context.set_phase(Phase::Leaving);
         self.context.control.set_deadline(Instant::now(), Some(self.context.chain.manager.drain_timeout));
     }
 }

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::context::Context;
 use super::h1::{Gate, STAND_IN, Then};
+use super::h2_watch::Frames;
 
 /// One connection's bytes.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Io {
     cleared: usize,
     /// For HTTP/1.
     gate: Option<Gate>,
+    /// For HTTP/2.
+    frames: Option<Frames>,
     /// What came was no HTTP; the reader gets this once it has read what came before.
     broken: bool,
     ended: bool,
@@ -37,7 +40,17 @@ const ROUND: usize = 4096;
 impl Io {
     /// `head`: bytes read already.
     pub(super) fn new(stream: Stream, head: Vec<u8>, context: Arc<Context>) -> Self {
-        Self { stream, held: head, cleared: 0, gate: None, broken: false, ended: false, finished: false, context }
+        Self {
+            stream,
+            held: head,
+            cleared: 0,
+            gate: None,
+            frames: None,
+            broken: false,
+            ended: false,
+            finished: false,
+            context,
+        }
     }
 
     /// HTTP/1 from here on.
@@ -52,6 +65,10 @@ impl Io {
     /// HTTP/2 from here on.
     pub(super) fn without_gate(mut self) -> Self {
         self.cleared = self.held.len();
+        let mut frames = Frames::new();
+        self.context.block(frames.pass(&self.held));
+        self.context.reset(frames.take_resets());
+        self.frames = Some(frames);
         self
     }
 
@@ -155,6 +172,10 @@ impl Io {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let n = buf.filled().len() - before;
         self.received(n);
+        if let Some(frames) = &mut self.frames {
+            self.context.block(frames.pass(&buf.filled()[before..]));
+            self.context.reset(frames.take_resets());
+        }
         let Some(gate) = self.gate.as_mut().filter(|_| n > 0) else { return Poll::Ready(Ok(true)) };
         let seen = gate.look(&buf.filled()[before..]);
         if seen.then == Then::Beginning {

@@ -22,6 +22,7 @@ mod drain;
 pub mod exchange;
 mod forwarded;
 pub(crate) mod h1;
+mod h2_watch;
 mod hop;
 mod http1;
 mod http2;

@@ -57,6 +57,7 @@ pub(super) fn prepare(exchange: &mut Exchange, own: &[HeaderName]) -> Result<(),
     let Exchange { flow, chain, .. } = exchange;
     let manager = &*chain.manager;
     normalise_host(manager, flow);
+    directed(chain, flow)?;
     let judged = forwarded::judge(chain, flow).inspect_err(|_| {
         chain.stats.inc(HttpStat::DownstreamRqRejectedViaIpDetection);
     })?;
@@ -119,6 +120,16 @@ fn normalise_host(manager: &Manager, flow: &mut HttpFlow) {
     if goes && let Ok(name) = HeaderValue::from_str(name) {
         head.authority = name;
     }
+}
+
+/// A client that holds a connection under one name may send requests for another on it, whose own listener has other
+/// certificates, routes and permissions (RFC 9110 §7.4). An option of our own.
+fn directed(chain: &Chain, flow: &HttpFlow) -> Result<(), Reply> {
+    let host = flow.request.authority.to_str().map_or("", |host| split_port(host).0);
+    if chain.is_host(host.as_bytes()) {
+        return Ok(());
+    }
+    Err(Reply::new(StatusCode::MISDIRECTED_REQUEST, "zonegate_misdirected"))
 }
 
 fn without_dot(authority: &HeaderValue) -> Option<HeaderValue> {

@@ -47,7 +47,14 @@ pub(super) fn send(mut live: Box<Live>, response: Response<Body>) -> Response<Ou
     Response::from_parts(parts, Outgoing::new(body, live, !trailers))
 }
 
-/// What the route does to answers, ours as well as the upstream's.
+/// What the route does to answers of our own.
+pub(super) fn finalise_local(exchange: &mut Exchange, response: &mut Response<Body>) {
+    let Some(matched) = &exchange.matched else { return };
+    exchange.flow.response = None;
+    matched.finalize_local(response.headers_mut(), &exchange.flow);
+}
+
+/// What the route does to the upstream's answers.
 pub(super) fn finalise(exchange: &mut Exchange, response: &mut Response<Body>) {
     let Some(matched) = &exchange.matched else { return };
     let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));

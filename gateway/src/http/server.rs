@@ -19,12 +19,32 @@ pub struct Server {
     book: Book,
     node: OnceLock<Node>,
     common: OnceLock<Common>,
+    /// Requests for hosts that a chain's server names do not have get 421.
+    strict_hosts: bool,
 }
+
+/// The switch for that: `true` or `1`.
+const MISDIRECTED: &str = "ZONEGATE_MISDIRECTED";
 
 impl Server {
     /// For a [`proxy::app::Role`].
     pub fn install() -> Arc<dyn HttpServer> {
         Arc::new(Self::default())
+    }
+
+    /// The same where the world comes in, with its options.
+    pub fn install_gateway() -> Arc<dyn HttpServer> {
+        let said = std::env::var(MISDIRECTED).ok();
+        Arc::new(Self { strict_hosts: matches!(said.as_deref(), Some("true" | "1")), ..Self::default() })
+    }
+
+    fn place(&self, chain: &FilterChain, listener: &Listener) -> Place {
+        let checked = self.strict_hosts && chain.tls.is_some();
+        Place {
+            tls: chain.tls.is_some(),
+            egress: listener.direction == Direction::Outbound,
+            hosts: if checked { chain.matches.server_names.clone() } else { Box::default() },
+        }
     }
 
     fn common(&self, shared: &Shared) -> &Common {
@@ -44,8 +64,7 @@ impl HttpServer for Server {
     fn chain(&self, chain: &Arc<FilterChain>, listener: &Listener, shared: &Arc<Shared>) -> Option<Arc<dyn HttpChain>> {
         let Handler::Http(manager) = &chain.handler else { return None };
         let routes = self.book.routes(&manager.routes);
-        let place = Place { tls: chain.tls.is_some(), egress: listener.direction == Direction::Outbound };
-        Some(Chain::new(manager, place, shared, (self.common(shared), routes)))
+        Some(Chain::new(manager, self.place(chain, listener), shared, (self.common(shared), routes)))
     }
 
     fn apply(&self, snapshot: &Snapshot, changes: &Changes) {

@@ -51,13 +51,22 @@ async fn serve(context: Arc<Context>, request: Request<Incoming>) -> Response<Ou
         Some(refusal) => Err(refuse(&live, refusal)),
         None => within_limits(&mut live, body).await,
     };
-    let mut response = match outcome {
-        Ok(response) => response,
+    let reply = match outcome {
+        Ok(mut response) => {
+            respond::finalise(&mut live.exchange, &mut response);
+            return finish(live, response);
+        }
         // What the client sent as a body was none: that is what it hears, whatever the upstream made of it.
-        Err(_) if live.limits.is_broken() => local::render(refuse(&live, Refusal::MALFORMED), &mut live.exchange),
-        Err(reply) => local::render(reply, &mut live.exchange),
+        Err(_) if live.limits.is_broken() => refuse(&live, Refusal::MALFORMED),
+        Err(reply) => reply,
     };
-    respond::finalise(&mut live.exchange, &mut response);
+    let mut response = local::render(reply, &mut live.exchange);
+    respond::finalise_local(&mut live.exchange, &mut response);
+    finish(live, response)
+}
+
+/// The filters' way back, and out.
+fn finish(mut live: Box<Live>, mut response: Response<Body>) -> Response<Outgoing> {
     filter_response(&mut live.exchange, &mut response);
     respond::send(live, response)
 }
@@ -216,7 +225,7 @@ fn trace(exchange: &mut Exchange) {
 }
 
 /// An upgrade needs somebody who allows it: the route, or else the connection manager.
-fn refuse_upgrade(exchange: &Exchange) -> Result<(), Reply> {
+fn refuse_upgrade(exchange: &mut Exchange) -> Result<(), Reply> {
     let Some(wanted) = hop::upgrade(&exchange.flow.request) else { return Ok(()) };
     let of_route = match exchange.matched.as_ref().map(Match::action) {
         Some(Action::Forward(forward)) => {
@@ -230,6 +239,8 @@ fn refuse_upgrade(exchange: &Exchange) -> Result<(), Reply> {
         return Ok(());
     }
     exchange.chain.stats.inc(HttpStat::DownstreamRqWsOnNonWsRoute);
+    // Its headers for answers are not for this one, as in Envoy.
+    exchange.matched = None;
     Err(Reply::new(StatusCode::FORBIDDEN, "upgrade_failed"))
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use proxy::report::http::HttpFlow;
 
 use super::mutation::HeaderMutations;
@@ -39,6 +39,17 @@ impl Match {
             mutations.apply_response(flow);
         }
         self.each_level(|levels| levels.response.as_deref(), |mutations| mutations.apply_response(flow));
+    }
+
+    /// The same for an answer of our own, which formats do not see yet (`%RESPONSE_CODE%` is 0).
+    pub fn finalize_local(&self, headers: &mut HeaderMap, flow: &HttpFlow) {
+        if self.route.is_none() {
+            return;
+        }
+        if let Some(mutations) = self.weighted_levels().and_then(|levels| levels.response.as_deref()) {
+            mutations.apply_local(headers, flow);
+        }
+        self.each_level(|levels| levels.response.as_deref(), |mutations| mutations.apply_local(headers, flow));
     }
 
     /// `location` of the answer: of a redirect, and of a direct response of status 201 or 3xx the request's own place.

@@ -72,6 +72,15 @@ impl HeaderMutations {
         }
     }
 
+    /// Changes the headers of an answer of our own: its values do not see the answer, as in Envoy.
+    pub fn apply_local(&self, headers: &mut HeaderMap, flow: &HttpFlow) {
+        self.remove(headers);
+        match self.plain {
+            true => self.plain(headers, Side::Response),
+            false => commit(self.plan(headers, flow), headers, Side::Response),
+        }
+    }
+
     fn plain(&self, headers: &mut HeaderMap, side: Side) {
         for add in &self.add {
             if let Value::Literal(value) = &add.value

@@ -5,6 +5,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use proxy::metrics::HttpStat;
 
 use super::world::World;
+use crate::http::chain::Place;
 
 const GET: &str = "GET /a HTTP/1.1\r\nhost: a.example\r\n\r\n";
 
@@ -138,4 +139,24 @@ async fn what_follows_a_refused_head_is_not_read() {
     let text = client.rest().await;
     let statuses: Vec<_> = text.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
     assert_eq!(statuses, ["404", "400"], "{text}");
+}
+
+#[tokio::test]
+async fn a_request_for_another_host_is_misdirected() {
+    let hosts = ["a.example".into(), "*.b.example".into()].into();
+    let world = World::at(Place { hosts, ..Place::default() }, |_| {});
+    let mut client = world.connect();
+    let rows = [
+        ("a.example", "404"),
+        ("A.Example.:8443", "404"),
+        ("x.y.b.example", "404"),
+        ("b.example", "421"),
+        (".b.example", "421"),
+        ("xa.example", "421"),
+        ("[::1]:8443", "421"),
+    ];
+    for (host, expected) in rows {
+        client.send(format!("GET /a HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
+        assert_eq!(status(&client.answer().await), expected, "{host}");
+    }
 }

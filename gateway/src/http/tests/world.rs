@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use config::model::address::Address;
 use config::model::hcm::Manager;
+use config::model::http_filter::{Buffer, FilterConfig, HttpFilter};
 use proxy::control;
 use proxy::error::CloseReason;
 use proxy::http::{HttpChain, HttpConnection};
@@ -40,6 +41,10 @@ pub(super) struct Client {
 
 impl World {
     pub(super) fn new(change: impl FnOnce(&mut Manager)) -> Self {
+        Self::at(Place::default(), change)
+    }
+
+    pub(super) fn at(place: Place, change: impl FnOnce(&mut Manager)) -> Self {
         let mut manager = Manager { stat_prefix: "test".into(), ..Manager::default() };
         change(&mut manager);
         let registry = Registry::new(1);
@@ -49,7 +54,7 @@ impl World {
         let manager = Arc::new(manager);
         let common = Common { pools: Pools::new(1), own_ip: IpAddr::from([192, 0, 2, 1]), node: Node::default() };
         let routes = Book::default().routes(&manager.routes);
-        let chain = Chain::new(&manager, Place::default(), &shared, (&common, routes));
+        let chain = Chain::new(&manager, place, &shared, (&common, routes));
         tokio::spawn(async {
             loop {
                 control::tick();
@@ -57,6 +62,15 @@ impl World {
             }
         });
         Self { chain, drain: Drain::new().0, shared }
+    }
+
+    /// Requests with a body are answered once all of it is there.
+    pub(super) fn with_waiting_requests(change: impl FnOnce(&mut Manager)) -> Self {
+        Self::new(|manager| {
+            let config = FilterConfig::Buffer(Buffer { max_request_bytes: 1024 });
+            manager.filters = [HttpFilter { name: "buffer".into(), disabled: false, config }].into();
+            change(manager);
+        })
     }
 
     pub(super) fn connect(&self) -> Client {
@@ -111,6 +125,11 @@ impl Client {
         let mut text = String::new();
         timeout(LONG, self.stream.read_to_string(&mut text)).await.expect("an end").unwrap();
         text
+    }
+
+    /// The end of what serves it, whose client stays.
+    pub(super) async fn served(&mut self) -> CloseReason {
+        timeout(LONG, &mut self.served).await.expect("an end").unwrap()
     }
 
     pub(super) async fn ended(self) -> CloseReason {

@@ -173,6 +173,13 @@ fn with(
     http2: Option<core::Http2ProtocolOptions>,
 ) -> Result<HttpOptions, Rejection> {
     let (http1, http1_error) = cx.at("http_protocol_options", |cx| hcm::http1(cx, http1.unwrap_or_default()))?;
+    if let Some(options) = &http2 {
+        cx.at("http2_protocol_options", |cx| {
+            const NOTE: &str = "only clients have a limit on resets";
+            cx.ignore("stream_reset_burst", &options.stream_reset_burst, NOTE);
+            cx.ignore("stream_reset_rate", &options.stream_reset_rate, NOTE);
+        });
+    }
     let (http2, http2_error) = cx.at("http2_protocol_options", |cx| hcm::http2(cx, http2.unwrap_or_default()))?;
     Ok(HttpOptions {
         http1,

@@ -7,10 +7,13 @@ use crate::reject::{Context, Unsupported};
 
 /// Reports them. What must not be passed over makes the manager unsupported.
 pub(super) fn report(cx: &mut Context, manager: &pb::HttpConnectionManager) -> Option<Unsupported> {
-    cx.ignore("append_local_overload", &manager.append_local_overload, "replies for overload are marked by nothing");
     cx.ignore("drain_timeout_jitter", &manager.drain_timeout_jitter, "the timeout is kept exactly");
     cx.ignore("stream_flush_timeout", &manager.stream_flush_timeout, "stream_idle_timeout holds to the last byte");
     cx.ignore("proxy_status_config", &manager.proxy_status_config, "no Proxy-Status header is written");
+    if let Some(options) = &manager.http_protocol_options {
+        let note = "headers of answers are written in lower case";
+        cx.at("http_protocol_options", |cx| cx.ignore("header_key_format", &options.header_key_format, note));
+    }
     let on = manager.stream_error_on_invalid_http_message.filter(|f| f.value);
     cx.ignore("stream_error_on_invalid_http_message", &on, BAD_MESSAGE);
     const AT_END: &str = "a line is written at the end only";

@@ -165,8 +165,6 @@ pub(crate) fn http2(
     cx.ignore("max_inbound_priority_frames_per_stream", &max_inbound_priority_frames_per_stream, CODEC);
     let updates = &max_inbound_window_update_frames_per_data_frame_sent;
     cx.ignore("max_inbound_window_update_frames_per_data_frame_sent", updates, CODEC);
-    cx.ignore("stream_reset_burst", &stream_reset_burst, CODEC);
-    cx.ignore("stream_reset_rate", &stream_reset_rate, CODEC);
     cx.ignore("max_header_field_size_kb", &max_header_field_size_kb, "all headers together are bounded");
     cx.ignore("disallow_obs_text", &disallow_obs_text.filter(|f| f.value), "such bytes are passed on");
     let on = override_stream_error_on_invalid_http_message.filter(|f| f.value);

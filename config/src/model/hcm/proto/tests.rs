@@ -235,17 +235,20 @@ fn mutations_before_the_route() {
 fn what_is_not_done_is_said() {
     let parsed = parse(json!({
         "proxyStatusConfig": {}, "streamErrorOnInvalidHttpMessage": true, "flushAccessLogOnNewRequest": true,
-        "http2ProtocolOptions": {"streamResetBurst": 5, "maxOutboundFrames": 7},
+        "httpProtocolOptions": {"headerKeyFormat": {"properCaseWords": {}}}, "drainTimeoutJitter": {"value": 5},
+        "http2ProtocolOptions": {"streamResetBurst": "5", "maxHeaderFieldSizeKb": 64, "maxOutboundFrames": 7},
         "httpFilters": [router(json!({"strictCheckHeaders": ["x-envoy-max-retries"]}))]}))
     .unwrap();
     let told: Vec<_> = paths(&parsed.ignored).iter().map(|path| path.replace(&format!("{AT}."), "")).collect();
     let expected = [
+        "drain_timeout_jitter",
         "proxy_status_config",
+        "http_protocol_options.header_key_format",
         "stream_error_on_invalid_http_message",
         "flush_access_log_on_new_request",
         "http_filters[0].typed_config.strict_check_headers",
         "http2_protocol_options.max_outbound_frames",
-        "http2_protocol_options.stream_reset_burst",
+        "http2_protocol_options.max_header_field_size_kb",
     ];
     assert_eq!(told, expected);
 }
