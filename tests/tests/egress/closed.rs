@@ -12,7 +12,8 @@ use tests::verdict::{Verdict, call};
 
 use crate::support::{DNS, HASH, Mesh, ends_tls, log};
 
-fn http(cluster: &str) -> Value {
+/// A connection manager with a filter that is not run here.
+fn scripted(cluster: &str) -> Value {
     json!({
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
@@ -22,6 +23,12 @@ fn http(cluster: &str) -> Value {
                 "name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": cluster}}],
             }]},
             "http_filters": [{
+                "name": "envoy.filters.http.lua",
+                "typed_config": {
+                    "@type": kind("envoy.extensions.filters.http.lua.v3.Lua"),
+                    "default_source_code": {"inline_string": "function envoy_on_request(handle) end"},
+                },
+            }, {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": kind("envoy.extensions.filters.http.router.v3.Router")},
             }],
@@ -29,15 +36,15 @@ fn http(cluster: &str) -> Value {
     })
 }
 
-/// Ours alone: Envoy has an HTTP engine.
+/// Ours alone: Envoy runs Lua.
 #[tokio::test]
-async fn an_http_chain_refuses_its_own_connections_only() {
+async fn a_filter_that_is_not_run_closes_its_own_chain_only() {
     let (mesh, origin) = (Mesh::new(), Backend::echo("origin").await);
     let client = mesh.client("spiffe://default/frontend");
     let site = Site::new();
     let chains = [
         ends_tls(HASH, mesh.socket(), &[], tcp_proxy("origin", json!({"access_log": log(&site)}))),
-        ends_tls(DNS, mesh.socket(), &[], http("origin")),
+        ends_tls(DNS, mesh.socket(), &[], scripted("origin")),
     ];
     let origin = cluster("origin", &[origin.address()], json!({}));
     let bootstrap = bootstrap(&site, &[listener("egress", site.at(IN), &chains)], &[origin]);
