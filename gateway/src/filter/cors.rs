@@ -41,10 +41,6 @@ impl Cors {
     }
 
     pub(super) fn request(&self, at: usize, call: &mut Call<'_>) -> Option<Reply> {
-        let of_cors = |config| match config {
-            &PerRoute::Cors(ref policy) => Some(&**policy),
-            _ => None,
-        };
         let policies: Vec<&CorsPolicy> = call.route.all(at).filter_map(of_cors).collect();
         let first = policies.first()?;
         let on = first.enabled.as_ref().is_none_or(|fraction| enabled(fraction, call.shared));
@@ -103,7 +99,8 @@ fn preflight(policies: &[&CorsPolicy], origin: Option<&HeaderValue>, asked: &Hea
     if has_credentials(policies) {
         headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
     }
-    let lists: [(HeaderName, fn(&CorsPolicy) -> &str); 3] = [
+    type List = (HeaderName, fn(&CorsPolicy) -> &str);
+    let lists: [List; 3] = [
         (ACCESS_CONTROL_ALLOW_METHODS, |policy| &policy.methods),
         (ACCESS_CONTROL_ALLOW_HEADERS, |policy| &policy.headers),
         (ACCESS_CONTROL_MAX_AGE, |policy| &policy.max_age),
@@ -130,5 +127,12 @@ pub(super) fn response(at: usize, call: &mut Call<'_>, response: &mut Response<B
     }
     if let Some(expose) = expose {
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, expose.clone());
+    }
+}
+
+fn of_cors(config: &PerRoute) -> Option<&CorsPolicy> {
+    match config {
+        PerRoute::Cors(policy) => Some(policy),
+        _ => None,
     }
 }

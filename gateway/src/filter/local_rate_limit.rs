@@ -36,10 +36,14 @@ pub(super) struct Limit {
     stats: OnceLock<Arc<Scope<Stat>>>,
     buckets: Buckets,
     /// By connection, where each has its own.
-    connections: Mutex<HashMap<u64, (Weak<Flow>, Arc<Buckets>)>>,
+    connections: Mutex<HashMap<u64, OfConnection>>,
     request_headers: Adds,
     response_headers: Adds,
 }
+
+/// Gone when its connection is.
+type OfConnection = (Weak<Flow>, Arc<Buckets>);
+type Recent = (Box<[DescriptorEntry]>, Arc<Bucket>);
 
 /// What is told of a bucket with the answer.
 #[derive(Debug)]
@@ -69,7 +73,7 @@ struct Wildcard {
     config: config::model::http_filter::Descriptor,
     most: usize,
     /// The most recent last.
-    recent: Mutex<Vec<(Box<[DescriptorEntry]>, Arc<Bucket>)>>,
+    recent: Mutex<Vec<Recent>>,
 }
 
 /// What the buckets say of a request.

@@ -34,11 +34,11 @@ pub(super) async fn serve(context: Arc<Context>, io: Io) -> CloseReason {
     let hyper = Box::pin(start(&context, io));
     let watch = context.drain().clone();
     let mut told = pin!(watch.draining());
-    let mut driver = Driver { context: Arc::clone(&context), hyper, going_away: false };
+    let mut driver = Driver { context: Arc::clone(&context), hyper, leaving: false, going_away: false };
     poll_fn(|cx| {
-        if !driver.going_away && told.as_mut().poll(cx).is_ready() {
+        if !driver.leaving && told.as_mut().poll(cx).is_ready() {
             context.chain.stats.inc(HttpStat::DownstreamCxDrainClose);
-            driver.go_away();
+            driver.leaving = true;
         }
         driver.poll(cx)
     })
@@ -74,6 +74,8 @@ fn start(context: &Arc<Context>, io: Io) -> Hyper {
 struct Driver {
     context: Arc<Context>,
     hyper: Pin<Box<Hyper>>,
+    /// Its chain or listener is on its way out.
+    leaving: bool,
     going_away: bool,
 }
 
@@ -90,11 +92,22 @@ impl Driver {
         {
             return Poll::Ready(reason);
         }
-        // An answer has said that it is the last.
-        if self.context.is_closing() {
-            self.go_away();
+        loop {
+            if self.is_last() {
+                self.go_away();
+            }
+            let polled = self.hyper.as_mut().poll(cx);
+            if polled.is_pending() && self.is_last() && !self.going_away {
+                continue;
+            }
+            return polled.map(|ended| reason(&self.context, ended));
         }
-        self.hyper.as_mut().poll(cx).map(|ended| reason(&self.context, ended))
+    }
+
+    /// An answer has said that it is the last; or the connection is to go, and has had a request: before that, hyper
+    /// would close it over the head of a client that has just been let in.
+    fn is_last(&self) -> bool {
+        self.context.is_closing() || (self.leaving && self.context.requests() > 0)
     }
 
     /// Sends a GOAWAY: no new streams, the end when those under way are through.

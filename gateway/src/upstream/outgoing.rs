@@ -84,7 +84,7 @@ impl Source {
     pub(crate) fn attempt(self: &Arc<Self>) -> Outgoing {
         let mut state = self.lock();
         state.attempt += 1;
-        let (attempt, hint) = (state.attempt, state.hint.clone());
+        let (attempt, hint) = (state.attempt, state.hint);
         drop(state);
         Outgoing(Some(Reader { source: Arc::clone(self), attempt, at: 0, hint, ended: false }))
     }
@@ -247,7 +247,7 @@ impl HttpBody for Outgoing {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             None => SizeHint::with_exact(0),
-            Some(reader) => reader.hint.clone(),
+            Some(reader) => reader.hint,
         }
     }
 }

@@ -49,7 +49,7 @@ fn start(to: SocketAddr) -> SocketAddr {
     let arguments: Vec<OsString> =
         ["mesh-gateway".into(), "-c".into(), file.into(), "--concurrency".into(), "1".into()].into();
     std::thread::spawn(move || {
-        proxy::app::main(&gateway::GATEWAY, arguments.into_iter(), &proxy::app::Env::of_process());
+        proxy::app::main(&gateway::GATEWAY, arguments, &proxy::app::Env::of_process());
     });
     at
 }

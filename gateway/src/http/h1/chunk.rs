@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn knows_where_a_body_ends() {
-        let rows: [(&[u8], Result<(usize, bool), Malformed>); 14] = [
+        type Row = (&'static [u8], Result<(usize, bool), Malformed>);
+        let rows: [Row; 14] = [
             (b"0\r\n\r\n", Ok((5, true))),
             (b"3\r\nabc\r\n0\r\n\r\nGET", Ok((13, true))),
             (b"3\r\nabc\r\n", Ok((8, false))),

@@ -41,7 +41,8 @@ fn the_first_route_wins_whatever_its_kind() {
         "prefix: /z",
     ];
     let table = named(&matches);
-    let rows: [(&str, &str, &[(&str, &str)], Option<usize>); 15] = [
+    type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], Option<usize>);
+    let rows: [Row; 15] = [
         ("GET", "h/a", &[("x", "")], Some(0)),
         ("GET", "h/a?q", &[], Some(1)),
         ("GET", "h/ab", &[], Some(4)),
