@@ -55,7 +55,7 @@ impl Step {
             "wait": self.wait, "reset": reset})
     }
 
-    /// As [`write`] writes it; whatever is not said is as in [`Step::default`].
+    /// As [`write()`] writes it; whatever is not said is as in [`Step::default`].
     pub fn of_json(value: &Value) -> Self {
         let pairs = |field: &str| {
             let pair = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_str()?.to_owned()));
